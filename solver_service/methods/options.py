@@ -37,6 +37,8 @@ class OptionSpec:
             return None
         if self.kind == "boolean":
             return None if isinstance(value, bool) else f"must be {self._expectation()}"
+        if self.kind == "string" and not self.choices:
+            return None if isinstance(value, str) else "must be a string"
         if self.kind == "string" or isinstance(value, bool):
             return f"must be {self._expectation()}"
         if isinstance(value, int) or (self.kind == "number" and isinstance(value, float)):
