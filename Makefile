@@ -11,6 +11,7 @@ PY := .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # pip's chatter is shown only if it fails.
 QUIETLY = > .venv/setup.log 2>&1 || { cat .venv/setup.log >&2; exit 1; }
+BENCHMARKS := fused_pass http_overhead upload_latency momentum
 USABLE = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
 help:  ## say what there is to make
@@ -33,8 +34,8 @@ lint: .venv/dev.stamp .venv/hadolint.stamp  ## ruff, mypy, import contracts, had
 	@if [ -x .venv/bin/hadolint ]; then .venv/bin/hadolint docker/Dockerfile && echo "hadolint: no findings"; \
 	else echo "hadolint: no build of it for this platform, docker/Dockerfile was not checked"; fi
 
-bench: .venv/dev.stamp  ## measure, each contestant beside its rival in the same run
-	@for benchmark in benchmarks/*.py; do $(PY) "$$benchmark" || exit 1; done
+bench: .venv/dev.stamp  ## measure, each contestant beside its rival in the same run (ARGS="fused_pass")
+	@status=0; for name in $(or $(ARGS),$(BENCHMARKS)); do $(PY) benchmarks/$$name.py || status=1; done; exit $$status
 
 lock: .venv/dev.stamp  ## write docker/constraints.txt from the versions in .venv
 	@$(PY) docker/lock.py > docker/constraints.new && mv docker/constraints.new docker/constraints.txt

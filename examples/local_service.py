@@ -1,0 +1,102 @@
+"""Start `solver-service serve` on this machine for as long as a `with` block lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx2
+
+READY_SECONDS = 180.0
+STOP_SECONDS = 10.0
+
+
+class ServiceNotStartedError(Exception):
+    """The service ended, or was not ready in time; the text ends with what it said."""
+
+
+def free_port() -> int:
+    """Find a port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def local_service(
+    log: Path, *, settings: Mapping[str, str] | None = None, waiting: Callable[[float], None] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Yield the address and the process of a service that is ready, with a data folder that goes with it.
+
+    Parameters
+    ----------
+    log : Path
+        Where the output of the service goes.
+    settings : mapping, optional
+        Further ``SOLVER_SERVICE_…`` variables.
+    waiting : callable, optional
+        Called with the seconds waited so far, several times a second, until the service is ready.
+    """
+    port = free_port()
+    program = Path(sysconfig.get_path("scripts")) / "solver-service"
+    with tempfile.TemporaryDirectory(prefix="solver-service-") as data, log.open("wb") as output:
+        command = [str(program), "serve", "--port", str(port), "--data-dir", data]
+        try:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **(settings or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is ours to handle: the service is told to stop once, by `_stop`.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ServiceNotStartedError(f"{program} cannot be started: {error.strerror}") from error
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_until_ready(address, process, log, waiting)
+            yield address, process
+        finally:
+            _stop(process)
+
+
+def _wait_until_ready(
+    address: str, process: subprocess.Popen[bytes], log: Path, waiting: Callable[[float], None] | None
+) -> None:
+    started = time.monotonic()
+    with httpx2.Client(base_url=address, timeout=5.0, trust_env=False) as client:
+        while (waited := time.monotonic() - started) < READY_SECONDS:
+            if waiting:
+                waiting(waited)
+            with contextlib.suppress(httpx2.TransportError):
+                if client.get("/health/ready").status_code == 200:
+                    return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(timeout=0.1)
+                raise ServiceNotStartedError(
+                    f"the service ended with status {status}; it said:\n{_tail(log)}"
+                )
+    raise ServiceNotStartedError(f"the service was not ready after {waited:.0f} s; it said:\n{_tail(log)}")
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Its own session, so its workers go with it.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
