@@ -47,26 +47,43 @@ def local_service(
     """
     port = free_port()
     program = Path(sysconfig.get_path("scripts")) / "solver-service"
+    if not program.exists():
+        raise ServiceNotStartedError(f"{program} is missing: install the package into this environment")
     with tempfile.TemporaryDirectory(prefix="solver-service-") as data, log.open("wb") as output:
         command = [str(program), "serve", "--port", str(port), "--data-dir", data]
+        process = None
         try:
-            process = subprocess.Popen(
-                command,
-                env={**os.environ, **(settings or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is ours to handle: the service is told to stop once, by `_stop`.
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ServiceNotStartedError(f"{program} cannot be started: {error.strerror}") from error
-        try:
+            # A signal in the middle of Popen would leave a child that nobody knows of.
+            with _signals_held():
+                process = subprocess.Popen(
+                    command,
+                    env={**os.environ, **(settings or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    # Ctrl-C is ours to handle: the service is told to stop once, by `_stop`.
+                    start_new_session=True,
+                )
             address = f"http://127.0.0.1:{port}"
             _wait_until_ready(address, process, log, waiting)
             yield address, process
         finally:
-            _stop(process)
+            if process is not None:
+                _stop(process)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, lambda caught, _: received.append(caught)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+        for number in received:
+            signal.raise_signal(number)
 
 
 def _wait_until_ready(
