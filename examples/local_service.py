@@ -114,6 +114,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        # Its own session, so its workers go with it.
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()  # its workers see that, and end
         process.wait()
