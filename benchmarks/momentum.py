@@ -2,7 +2,7 @@
 
 The measured case is that of the gallery: tall, 10 entries a row, columns scaled for a stable rank r near 117
 and κ near 69. Medians of three seeds. Targets: at B = 4r Nesterov needs at most 0.3 × and heavy ball 0.4 ×
-the iterations of no momentum, and with the rule the work, iterations·B, stays within 1.5 × for B from 1 to 4r.
+the iterations of no momentum; with the rule the work, iterations·B, stays within 1.5 × for B from 1 to 4r.
 """
 
 from __future__ import annotations
