@@ -1,1 +1,70 @@
+"""Compiled loops on raw CSR arrays: serial, in place, without the GIL. See each module for its formulas."""
 
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from .columns import (
+    least_squares_gradient,
+    least_squares_momentum_steps,
+    least_squares_steps,
+    least_squares_update,
+    spd_gradient,
+    spd_momentum_steps,
+    spd_steps,
+)
+from .jit import RawCSR
+from .momentum import HEAVY_BALL, NESTEROV, damped_beta, momentum_update, restart
+from .products import compensated_residual, fused_pass, residual
+from .rows import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
+
+__all__ = [
+    "HEAVY_BALL",
+    "NESTEROV",
+    "RawCSR",
+    "compensated_residual",
+    "damped_beta",
+    "fused_pass",
+    "kaczmarz_gradient",
+    "kaczmarz_momentum_steps",
+    "kaczmarz_steps",
+    "least_squares_gradient",
+    "least_squares_momentum_steps",
+    "least_squares_steps",
+    "least_squares_update",
+    "momentum_update",
+    "residual",
+    "restart",
+    "spd_gradient",
+    "spd_momentum_steps",
+    "spd_steps",
+    "warm_up",
+]
+
+
+def warm_up() -> None:
+    """Compile every kernel for 32-bit indices, or load it from numba's cache, by running it on a 2 × 2 system.
+
+    Matrices of 2³¹ entries and more have 64-bit indices; their kernels compile on first use.
+    """
+    A = RawCSR.of(csr_array(np.eye(2)))
+    order = np.arange(2, dtype=np.uint32)
+    b, x, y, g, c, q, norms = (np.ones(2) for _ in range(7))
+    ramp = np.zeros(1)
+    residual(*A, b, x, 0, 2, g)
+    fused_pass(*A, b, x, 0, 2, g)
+    compensated_residual(*A, b, x, g)
+    kaczmarz_steps(*A, b, norms, order, 1, 1.0, x, c)
+    kaczmarz_gradient(*A, b, norms, order, y, g)
+    kaczmarz_momentum_steps(*A, b, norms, order, 1, 1.0, 0.0, NESTEROV, x, y, g, ramp)
+    least_squares_steps(*A, order, 1, 1.0, x, q, c)
+    least_squares_gradient(*A, order, q, g, c)
+    least_squares_update(NESTEROV, 1.0, 0.0, ramp, x, y, g, q, b, c)
+    least_squares_momentum_steps(*A, order, 1, 1.0, 0.0, NESTEROV, x, y, g, q, b, c, ramp)
+    spd_steps(*A, b, norms, order, 1, 1.0, x, c)
+    spd_gradient(*A, b, norms, order, y, g)
+    spd_momentum_steps(*A, b, norms, order, 1, 1.0, 0.0, NESTEROV, x, y, g, ramp)
+    damped_beta(0.0, ramp)
+    momentum_update(NESTEROV, 1.0, 0.0, x, y, g)
+    restart(NESTEROV, x, y, ramp)

@@ -1,1 +1,24 @@
+"""The methods, the momentum rule behind them, the one outer loop, and the verification of what they return."""
 
+from __future__ import annotations
+
+from .options import OPTIONS, Options
+from .registry import METHODS, MethodSpec
+from .result import Progress, Result, Status
+from .solve import Prepared, prepare, run, solve
+from .spectrum import sigma_max
+
+__all__ = [
+    "METHODS",
+    "OPTIONS",
+    "MethodSpec",
+    "Options",
+    "Prepared",
+    "Progress",
+    "Result",
+    "Status",
+    "prepare",
+    "run",
+    "sigma_max",
+    "solve",
+]

@@ -1,0 +1,107 @@
+"""Products with A: a row's dot product and update, the residual, and both products in one pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel
+
+
+@kernel
+def row_dot(indices: UnsignedArray, data: FloatArray, first: int, last: int, x: FloatArray) -> float:
+    """Σ data[p]·x[indices[p]] for first ≤ p < last, in two fixed partial sums.
+
+    The order of additions is written down, so the bits do not depend on the compiler's choice of vectors.
+    """
+    even = 0.0
+    odd = 0.0
+    p = first
+    while p + ONE < last:
+        even += data[p] * x[indices[p]]
+        odd += data[p + ONE] * x[indices[p + ONE]]
+        p += TWO
+    if p < last:
+        even += data[p] * x[indices[p]]
+    return even + odd
+
+
+@kernel
+def row_axpy(
+    indices: UnsignedArray, data: FloatArray, first: int, last: int, alpha: float, y: FloatArray
+) -> None:
+    """y[indices[p]] += α·data[p] for first ≤ p < last."""
+    for p in range(first, last):
+        y[indices[p]] += alpha * data[p]
+
+
+@kernel
+def residual(
+    indptr: UnsignedArray,
+    indices: UnsignedArray,
+    data: FloatArray,
+    b: FloatArray,
+    x: FloatArray,
+    start: int,
+    stop: int,
+    r: FloatArray,
+) -> None:
+    """r[i] ← bᵢ − aᵢᵀx for start ≤ i < stop. Cost: the entries of these rows, once."""
+    last = np.uint64(indptr[start])
+    for i in range(np.uint64(start), np.uint64(stop)):
+        first = last
+        last = np.uint64(indptr[i + ONE])
+        r[i] = b[i] - row_dot(indices, data, first, last, x)
+
+
+@kernel
+def fused_pass(
+    indptr: UnsignedArray,
+    indices: UnsignedArray,
+    data: FloatArray,
+    b: FloatArray,
+    x: FloatArray,
+    start: int,
+    stop: int,
+    g: FloatArray,
+) -> float:
+    """g ← g + Σ (aᵢᵀx − bᵢ)·aᵢ over start ≤ i < stop; returns Σ (aᵢᵀx − bᵢ)².
+
+    Both products read A once: each row is scattered while it is still in cache.
+    """
+    total = 0.0
+    last = np.uint64(indptr[start])
+    for i in range(np.uint64(start), np.uint64(stop)):
+        first = last
+        last = np.uint64(indptr[i + ONE])
+        c = row_dot(indices, data, first, last, x) - b[i]
+        total += c * c
+        row_axpy(indices, data, first, last, c, g)
+    return total
+
+
+@kernel
+def compensated_residual(
+    indptr: UnsignedArray,
+    indices: UnsignedArray,
+    data: FloatArray,
+    b: FloatArray,
+    x: FloatArray,
+    r: FloatArray,
+) -> None:
+    """r ← b − A x with compensated summation (Ogita, Rump & Oishi 2005, algorithm 4.1: TwoSum).
+
+    The error of each sum no longer grows with the number of entries in its row.
+    """
+    last = np.uint64(indptr[0])
+    for i in range(np.uint64(0), np.uint64(r.size)):
+        first = last
+        last = np.uint64(indptr[i + ONE])
+        s = b[i]
+        low = 0.0
+        for p in range(first, last):
+            t = -data[p] * x[indices[p]]
+            high = s + t
+            z = high - s
+            low += (s - (high - z)) + (t - z)
+            s = high
+        r[i] = s + low

@@ -1,0 +1,185 @@
+"""Mini-batch randomized coordinate descent with classical momentum (Leventhal & Lewis 2010; arXiv:2605.18609).
+
+Two forms. For symmetric positive definite A: zᵢ ← zᵢ − (η/B)·(âᵢᵀz − ĉᵢ), i ∈ S, on D^(−½) A D^(−½). For any
+other shape, least squares on unit columns âⱼ with the residual q kept up to date: zⱼ ← zⱼ + (η/B)·âⱼᵀq. The
+second is Kaczmarz on Âᵀq = 0, and the rule of `momentum.py` holds with H = ÂᵀÂ/n.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import (
+    HEAVY_BALL,
+    least_squares_gradient,
+    least_squares_momentum_steps,
+    least_squares_steps,
+    least_squares_update,
+    momentum_update,
+    restart,
+    spd_gradient,
+    spd_momentum_steps,
+    spd_steps,
+)
+from ..kernels.momentum import damped_beta
+from .options import Options
+from .state import State
+from .result import FloatArray
+from .sampled import Sampled
+
+
+class PositiveDefinite(Sampled):
+    """Coordinate descent on ½xᵀAx − bᵀx. State: z = D^½x, and with momentum its partner and the gradient."""
+
+    def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
+        system = state.unit_diagonal
+        n = state.A.shape[0]
+        super().__init__(
+            rows=n,
+            unknowns=n,
+            nnz=system.csr.nnz,
+            passes=n,
+            run=1,
+            spectrum=system.spectrum,
+            options=options,
+        )
+        self._raw = system.raw
+        self._norms = system.norms
+        self._rhs = b / system.norms
+        self._c = np.empty(min(self.rule.batch, self._most_rows))
+        self._restart(x0)
+
+    def _restart(self, x: FloatArray) -> None:
+        self._z = x * self._norms
+        self._y, self._g = (self._z.copy(), np.zeros_like(x)) if self.dense else (self._z, self._z)
+
+    def solution(self) -> FloatArray:
+        """x = D^(−½)·z."""
+        z = self._y if self.rule.kind == HEAVY_BALL else self._z
+        x: FloatArray = z / self._norms
+        return x
+
+    def _plain_steps(self, order: NDArray[np.uint32]) -> float:
+        rule = self.rule
+        return spd_steps(
+            *self._raw, self._rhs, self._norms, order, rule.batch, rule.eta, self._z, self._c
+        )
+
+    def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
+        rule = self.rule
+        return spd_momentum_steps(
+            *self._raw,
+            self._rhs,
+            self._norms,
+            order,
+            rule.batch,
+            rule.eta,
+            rule.beta,
+            rule.kind,
+            self._z,
+            self._y,
+            self._g,
+            self._ramp,
+        )
+
+    def _gradient(self, order: NDArray[np.uint32]) -> float:
+        return spd_gradient(*self._raw, self._rhs, self._norms, order, self._y, self._g)
+
+    def _update(self) -> None:
+        rule = self.rule
+        beta = damped_beta(rule.beta, self._ramp)
+        turn = momentum_update(rule.kind, rule.eta / rule.batch, beta, self._z, self._y, self._g)
+        if turn > 0.0 and rule.ramped:
+            restart(rule.kind, self._z, self._y, self._ramp)
+
+
+class LeastSquares(Sampled):
+    """Coordinate descent on ½‖b − Ax‖². State: the pair (z, q) of scaled x and residual, and its partner."""
+
+    def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
+        system = state.columns
+        m, n = state.A.shape
+        super().__init__(
+            rows=system.csr.shape[0],
+            unknowns=m + n,
+            nnz=system.csr.nnz,
+            passes=n,
+            run=system.run,
+            spectrum=system.spectrum,
+            options=options,
+        )
+        self._A = state.A
+        self._raw = system.raw
+        self._norms = system.norms
+        self._columns = system.rows
+        self._b = b
+        self._c = np.empty(min(self.rule.batch, self._most_rows))
+        self._restart(x0)
+
+    def _restart(self, x: FloatArray) -> None:
+        self._idle = x.copy()
+        self._z = x[self._columns] * self._norms
+        self._q = self._b - self._A @ x
+        if self.dense:
+            self._zy, self._gz = self._z.copy(), np.zeros_like(self._z)
+            self._qy, self._gq = self._q.copy(), np.zeros_like(self._q)
+        else:
+            self._zy, self._gz, self._qy, self._gq = self._z, self._z, self._q, self._q
+
+    def solution(self) -> FloatArray:
+        """Put z back in the caller's order and scale; empty columns keep what x0 had."""
+        z = self._zy if self.rule.kind == HEAVY_BALL else self._z
+        x = self._idle.copy()
+        x[self._columns] = z / self._norms
+        return x
+
+    def _estimated_norm(self, total: float, sampled: int) -> float | None:  # noqa: ARG002  # q is at hand
+        q = self._qy if self.rule.kind == HEAVY_BALL else self._q
+        norm = float(np.linalg.norm(q))
+        return norm if math.isfinite(norm) else math.inf
+
+    def _plain_steps(self, order: NDArray[np.uint32]) -> float:
+        rule = self.rule
+        least_squares_steps(*self._raw, order, rule.batch, rule.eta, self._z, self._q, self._c)
+        return 0.0
+
+    def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
+        rule = self.rule
+        least_squares_momentum_steps(
+            *self._raw,
+            order,
+            rule.batch,
+            rule.eta,
+            rule.beta,
+            rule.kind,
+            self._z,
+            self._zy,
+            self._gz,
+            self._q,
+            self._qy,
+            self._gq,
+            self._ramp,
+        )
+        return 0.0
+
+    def _gradient(self, order: NDArray[np.uint32]) -> float:
+        least_squares_gradient(*self._raw, order, self._qy, self._gz, self._gq)
+        return 0.0
+
+    def _update(self) -> None:
+        rule = self.rule
+        least_squares_update(
+            rule.kind,
+            rule.eta / rule.batch,
+            rule.beta,
+            self._ramp,
+            self._z,
+            self._zy,
+            self._gz,
+            self._q,
+            self._qy,
+            self._gq,
+        )

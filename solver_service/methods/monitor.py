@@ -1,0 +1,181 @@
+"""How progress, limits and cancellation reach the numerics, which know nothing of jobs or clients."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..kernels import RawCSR, residual
+from .result import FloatArray, HistoryPoint, Progress, Status
+
+BLOCK_ENTRIES = 4_000_000
+"""Most entries touched between two looks at the cancel flag: about 10 ms of work."""
+
+_HISTORY_LENGTH = 200
+_HISTORY_RATIO = 1.02
+
+
+class Interrupted(Exception):  # noqa: N818  # not an error: the way out of nested loops
+    """A limit or a request ends the solve now; the best iterate so far is kept."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Work:
+    """What was done so far: momentum updates or outer steps, rows (columns) touched, passes over A."""
+
+    iterations: int = 0
+    row_updates: int = 0
+    epochs: float = 0.0
+
+
+class Monitor:
+    """Watches one right-hand side through all methods that are tried on it.
+
+    Parameters
+    ----------
+    A : RawCSR
+        The matrix, m × n.
+    b : ndarray, (m,)
+    x0 : ndarray, (n,)
+        The best x until another was measured.
+    target : float
+        Residual norm to reach: max(rtol·‖b‖, atol).
+    max_epochs : float
+    deadline : float or None
+        On the clock of `time.monotonic`, seconds.
+    should_stop : callable or None
+        Asked often (every 10 ms of work or so); True ends the solve with status ``cancelled``.
+    callback : callable or None
+        Told a `Progress` whenever the residual was measured; True ends the solve.
+    """
+
+    def __init__(
+        self,
+        A: RawCSR,
+        b: FloatArray,
+        x0: FloatArray,
+        *,
+        target: float,
+        max_epochs: float = math.inf,
+        deadline: float | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        callback: Callable[[Progress], object] | None = None,
+    ) -> None:
+        self.target = target
+        self.max_epochs = max_epochs
+        self.work = Work()
+        self._A = A
+        self._b = b
+        self._b_norm = float(np.linalg.norm(b))
+        self.best_x: FloatArray = x0
+        self.best_norm = self._b_norm
+        self._r = np.empty_like(b)
+        self._deadline = deadline
+        self._should_stop = should_stop
+        self._callback = callback
+        self._start = time.monotonic()
+        self._history: list[HistoryPoint] = []
+        self._ratio = _HISTORY_RATIO
+        rows = max(1, BLOCK_ENTRIES * A.rows // max(A.nnz, 1))
+        self._blocks = [(i, min(i + rows, A.rows)) for i in range(0, A.rows, rows)]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the solve began."""
+        return time.monotonic() - self._start
+
+    @property
+    def remaining_epochs(self) -> float:
+        """What `max_epochs` leaves."""
+        return self.max_epochs - self.work.epochs
+
+    @property
+    def history(self) -> tuple[HistoryPoint, ...]:
+        """At most some 200 points, log-spaced in epochs."""
+        return tuple(self._history)
+
+    def relative(self, norm: float) -> float:
+        """‖r‖/‖b‖, and 0 for 0/0."""
+        return norm / self._b_norm if self._b_norm > 0.0 else norm
+
+    def begin(self) -> None:
+        """Find the residual of x0, in one pass unless it is zero."""
+        self.tick()
+        if not self.best_x.any():
+            self._record(self._b_norm, exact=True)
+            return
+        self.best_norm = math.inf
+        if self.measure(self.best_x) == math.inf:
+            self.best_x, self.best_norm = np.zeros_like(self.best_x), self._b_norm
+
+    def tick(self) -> None:
+        """Raise `Interrupted` if the solve has to end now. Cheap: call it at least every 10 ms of work."""
+        if self._should_stop is not None and self._should_stop():
+            raise Interrupted(Status.CANCELLED)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            raise Interrupted(Status.TIME_LIMIT)
+
+    def measure(self, x: FloatArray) -> float:
+        """‖b − A x‖, true, in one pass over A; remembers the best x. Infinity where x is not finite."""
+        for start, stop in self._blocks:
+            self.tick()
+            residual(*self._A, self._b, x, start, stop, self._r)
+        norm = self._judge(x)
+        if self._callback is not None and norm < math.inf:
+            work = self.work
+            progress = Progress(work.iterations, work.epochs, self.seconds, self.relative(norm))
+            if self._callback(progress) is True:
+                raise Interrupted(Status.CANCELLED)
+        return norm
+
+    def settle(self, x: FloatArray) -> None:
+        """Measure without looking at limits: the last look at an iterate when a solve is interrupted."""
+        residual(*self._A, self._b, x, 0, self._A.rows, self._r)
+        self._judge(x)
+
+    def _judge(self, x: FloatArray) -> float:
+        norm = float(np.linalg.norm(self._r))
+        if not math.isfinite(norm):
+            return math.inf
+        if norm < self.best_norm:
+            self.best_norm = norm
+            self.best_x = x.copy()
+        self._record(norm, exact=True)
+        return norm
+
+    def estimate(self, norm: float) -> None:
+        """Record a residual norm that was gathered on the way, for the history only."""
+        if math.isfinite(norm):
+            self._record(norm, exact=False)
+
+    def _record(self, norm: float, *, exact: bool) -> None:
+        work, history = self.work, self._history
+        point = HistoryPoint(work.iterations, work.epochs, self.seconds, self.relative(norm), exact)
+        if history and history[-1].epochs == work.epochs:
+            if exact:
+                history[-1] = point
+            return
+        # A point too near to the one before gives way, but only to one that is at least as good.
+        near = len(history) > 1 and work.epochs < self._ratio * history[-2].epochs
+        if near and (exact or not history[-1].exact):
+            history[-1] = point
+        elif not near:
+            history.append(point)
+        if len(history) > _HISTORY_LENGTH:
+            self._ratio *= self._ratio
+            self._thin()
+
+    def _thin(self) -> None:
+        kept: list[HistoryPoint] = self._history[:1]
+        for point in self._history[1:-1]:
+            if point.epochs >= self._ratio * kept[-1].epochs:
+                kept.append(point)
+        self._history[:] = [*kept, self._history[-1]]

@@ -1,0 +1,233 @@
+"""What the mini-batch methods share: sampling, the momentum rule, pieces of work, and shortening of steps."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import HEAVY_BALL, NESTEROV
+from .momentum import automatic_batch, momentum_parameter, saturation_batch, step_size
+from .monitor import BLOCK_ENTRIES, Monitor
+from .options import Options
+from .result import FloatArray, Parameters, Status
+from .spectrum import Spectrum
+
+_INFLATION = 1.1
+"""Estimates of λ are a little too small, and a step that is too long diverges where a short one is only slow."""
+
+_LEAST_ENTRIES = 8192
+_PIECES_PER_EPOCH = 16
+_MOST_RECOVERIES = 20
+
+
+class Sampler:
+    """An endless stream of row numbers: one random order of all `count` rows after the other.
+
+    Runs of `run` neighbouring rows stay together, for the sake of the cache.
+    """
+
+    def __init__(self, count: int, run: int, seed: int) -> None:
+        self._count = count
+        self._run = run
+        self._rng = np.random.default_rng(seed)
+        self._order = np.empty(0, dtype=np.uint32)
+
+    def take(self, count: int) -> NDArray[np.uint32]:
+        """The next `count` row numbers."""
+        parts: list[NDArray[np.uint32]] = []
+        while count > self._order.size:
+            parts.append(self._order)
+            count -= self._order.size
+            self._order = self._shuffle()
+        parts.append(self._order[:count])
+        self._order = self._order[count:]
+        return np.concatenate(parts)
+
+    def _shuffle(self) -> NDArray[np.uint32]:
+        starts = self._rng.permutation(-(-self._count // self._run)).astype(np.uint32) * np.uint32(self._run)
+        order = (starts[:, None] + np.arange(self._run, dtype=np.uint32)).ravel()
+        return order[order < self._count] if order.size > self._count else order
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Batch, step and momentum for one spectrum, with what the caller fixed."""
+
+    batch: int
+    eta: float
+    beta: float
+    kind: int
+    ramped: bool
+
+    @classmethod
+    def of(cls, spectrum: Spectrum, inflation: float, rows: int, columns: int, nnz: int, o: Options) -> Rule:
+        """Apply the rule of `momentum.py`: to `rows` scaled rows with `nnz` entries and `columns` unknowns."""
+        lambda_max = min(1.0, inflation * spectrum.lambda_max)
+        mu = spectrum.mu if spectrum.mu > 0.0 else None
+        if o.batch_size != "auto":
+            batch = min(o.batch_size, rows)
+        elif mu is None or o.momentum == "none":
+            batch = 1
+        else:
+            batch = automatic_batch(rows, columns, nnz, saturation_batch(lambda_max, mu))
+        full = batch == rows and batch > 1
+        eta = step_size(batch, lambda_max, full=full) if o.step_size is None else o.step_size
+        heavy_ball = o.momentum == "heavy_ball"
+        if o.momentum == "none":
+            beta = 0.0
+        elif o.beta is not None:
+            beta = o.beta
+        else:
+            # Nesterov meets the unknown κ with a ramp and restarts; heavy ball would oscillate, and is damped
+            # by an estimate of μ from above, which errs on the safe side.
+            beta = momentum_parameter(batch, eta, mu if heavy_ball else None, full=full)
+        ramped = beta > 0.0 and not heavy_ball and o.beta is None
+        return cls(batch, eta, beta, HEAVY_BALL if heavy_ball else NESTEROV, ramped)
+
+
+class Sampled(ABC):
+    """A mini-batch method at work: subclasses supply the kernels.
+
+    Parameters
+    ----------
+    rows, unknowns, nnz : int
+        Of the scaled system that is sampled.
+    passes : int
+        Rows (columns) of A that make one epoch, the left-out zero rows included.
+    run : int
+        Neighbouring rows to sample together.
+    spectrum : Spectrum
+    options : Options
+    """
+
+    patience = 64.0
+
+    def __init__(
+        self,
+        *,
+        rows: int,
+        unknowns: int,
+        nnz: int,
+        passes: int,
+        run: int,
+        spectrum: Spectrum,
+        options: Options,
+    ) -> None:
+        self._rows, self._unknowns, self._nnz, self._passes = rows, unknowns, nnz, passes
+        self._spectrum = spectrum
+        self._options = options
+        self._inflation = _INFLATION
+        self._recoveries = 0
+        self._sampler = Sampler(rows, run, options.seed)
+        self.rule = self._make_rule()
+        entries_per_row = max(1.0, nnz / max(rows, 1))
+        self._most_rows = max(1, int(BLOCK_ENTRIES / entries_per_row))
+        piece = min(self._most_rows, max(rows // _PIECES_PER_EPOCH, math.ceil(_LEAST_ENTRIES / entries_per_row)))
+        self._batches = max(1, piece // self.rule.batch)
+        self._ramp = np.zeros(1 if self.rule.ramped else 0)
+
+    @property
+    def dense(self) -> bool:
+        """Whether steps go through a gradient vector: with momentum, and for batches cut into segments."""
+        return self.rule.beta > 0.0 or self.rule.batch > self._most_rows
+
+    def _make_rule(self) -> Rule:
+        return Rule.of(
+            self._spectrum, self._inflation, self._rows, self._unknowns, self._nnz, self._options
+        )
+
+    @property
+    def residual_estimate(self) -> float | None:
+        """‖b − A x‖ from the residuals that the sampled rows showed in the last piece of work."""
+        return self._estimate
+
+    _estimate: float | None = None
+
+    def advance(self, monitor: Monitor) -> Status | None:
+        """About a sixteenth of an epoch, in whole batches; a batch too large for that is cut into segments."""
+        batch = self.rule.batch
+        if self._rows == 0:
+            return Status.STAGNATED
+        # The tiny allowance keeps a limit that is a whole number of batches whole after division.
+        room = monitor.remaining_epochs * self._passes / batch * (1.0 + 1e-12)
+        batches = int(min(self._batches, room))
+        if batches < 1:
+            return Status.MAX_EPOCHS
+        order = self._sampler.take(batches * batch)
+        if batch > self._most_rows:
+            total = 0.0
+            for start in range(0, order.size, self._most_rows):
+                monitor.tick()
+                total += self._gradient(order[start : start + self._most_rows])
+            self._update()
+        elif self.rule.beta > 0.0:
+            total = self._momentum_steps(order)
+        else:
+            total = self._plain_steps(order)
+        self._estimate = self._estimated_norm(total, order.size)
+        work = monitor.work
+        work.iterations += batches
+        work.row_updates += order.size
+        work.epochs += order.size / self._passes
+        return None
+
+    def recover(self, x: FloatArray) -> bool:
+        """Restart from `x` as if λ were twice as large, unless the caller fixed the step."""
+        if (
+            self._options.step_size is not None
+            or self._recoveries >= _MOST_RECOVERIES
+            or self._inflation * self._spectrum.lambda_max >= 1.0
+        ):
+            return False
+        self._recoveries += 1
+        self._inflation *= 2.0
+        self.rule = self._make_rule()
+        self._ramp = np.zeros(1 if self.rule.ramped else 0)
+        self._restart(x)
+        return True
+
+    def parameters(self) -> Parameters:
+        """The rule in force and the estimates behind it."""
+        rule, spectrum = self.rule, self._spectrum
+        name = "none" if rule.beta == 0.0 else ("heavy_ball" if rule.kind == HEAVY_BALL else "nesterov")
+        return Parameters(
+            batch_size=rule.batch,
+            step_size=rule.eta,
+            momentum=name,
+            beta=rule.beta,
+            stable_rank=spectrum.stable_rank,
+            lambda_max=spectrum.lambda_max,
+            kappa=spectrum.kappa,
+            seed=self._options.seed,
+        )
+
+    @abstractmethod
+    def solution(self) -> FloatArray:
+        """The iterate in the caller's coordinates, (n,)."""
+
+    @abstractmethod
+    def _restart(self, x: FloatArray) -> None:
+        """Put the state at `x`, without momentum."""
+
+    @abstractmethod
+    def _plain_steps(self, order: NDArray[np.uint32]) -> float:
+        """Batches without momentum; returns the sum of squared residuals met, 0 where not gathered."""
+
+    @abstractmethod
+    def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
+        """Batches with momentum; returns the same."""
+
+    @abstractmethod
+    def _gradient(self, order: NDArray[np.uint32]) -> float:
+        """Add a segment of a batch to the gradient; returns the same."""
+
+    @abstractmethod
+    def _update(self) -> None:
+        """Make the update of one batch from the gradient gathered."""
+
+    def _estimated_norm(self, total: float, sampled: int) -> float | None:
+        return math.sqrt(total * self._rows / sampled)

@@ -1,0 +1,164 @@
+"""`State`: all that depends on the matrix alone, found once, on demand."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from scipy.sparse import csc_array, csr_array
+from scipy.sparse.csgraph import structural_rank
+from scipy.sparse.linalg import SuperLU, splu
+
+from ..kernels import RawCSR
+from ..problems.matrix import Matrix
+from .result import FloatArray
+from .systems import UnitDiagonal, UnitRows, row_norms
+
+T = TypeVar("T")
+
+TUNING = "1"
+"""Version of what is derived from a matrix; results of equal versions are comparable bit for bit."""
+
+_SAFE_EXPONENT = 300
+
+
+class State:
+    """A matrix with what the methods derive from it. Cheap to make: each part is found when first needed.
+
+    Parameters
+    ----------
+    matrix : Matrix
+        The caller's matrix, never modified.
+
+    Notes
+    -----
+    The methods see `A`, which is the matrix times a power of two where its entries are so large or small that
+    their squares would overflow or vanish, and the very same arrays otherwise.
+    """
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self.seconds = 0.0
+        """Time spent on preparation so far."""
+        self._parts: dict[str, Any] = {}
+        self.exponent = safe_exponent(matrix.csr.data)
+
+    def _part(self, name: str, build: Callable[[], T]) -> T:
+        if name not in self._parts:
+            start = time.perf_counter()
+            # setdefault: two threads may build the same part, but all see one of them.
+            self._parts.setdefault(name, build())
+            self.seconds += time.perf_counter() - start
+        part: T = self._parts[name]
+        return part
+
+    @property
+    def A(self) -> csr_array:
+        """The matrix, (m, n), times 2^−exponent."""
+        csr = self.matrix.csr
+        if self.exponent == 0:
+            return csr
+        return self._part(
+            "A",
+            lambda: csr_array((np.ldexp(csr.data, -self.exponent), csr.indices, csr.indptr), shape=csr.shape),
+        )
+
+    @property
+    def raw(self) -> RawCSR:
+        """`A` for the kernels."""
+        return self._part("raw", lambda: RawCSR.of(self.A))
+
+    @property
+    def AT(self) -> csr_array:
+        """The transpose of `A` in CSR, that is `A` by columns."""
+        return self._part("AT", lambda: csr_array(self.A.T))
+
+    @property
+    def row_norms(self) -> FloatArray:
+        """Euclidean norms of the rows of `A`, (m,)."""
+        return self._part("row_norms", lambda: row_norms(self.A))
+
+    @property
+    def rows(self) -> UnitRows:
+        """Unit rows, for row methods."""
+        return self._part("rows", lambda: UnitRows.of(self.A))
+
+    @property
+    def columns(self) -> UnitRows:
+        """Unit columns (as rows of Aᵀ), for column methods."""
+        return self._part("columns", lambda: UnitRows.of(self.AT))
+
+    @property
+    def unit_diagonal(self) -> UnitDiagonal:
+        """D^(−½) A D^(−½); only where `symmetric_positive_diagonal`."""
+        return self._part("unit_diagonal", lambda: UnitDiagonal.of(self.A))
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether A equals its transpose exactly."""
+        return self._part("symmetric", self._is_symmetric)
+
+    def _is_symmetric(self) -> bool:
+        A = self.A
+        if A.shape[0] != A.shape[1]:
+            return False
+        AT = self.AT
+        # Both are canonical, so equal matrices have equal arrays.
+        return all(
+            np.array_equal(getattr(A, name), getattr(AT, name)) for name in ("indptr", "indices", "data")
+        )
+
+    @property
+    def symmetric_positive_diagonal(self) -> bool:
+        """Necessary for positive definite, and cheap to see."""
+        return self.symmetric and bool(np.all(self.A.diagonal() > 0))
+
+    @property
+    def structurally_nonsingular(self) -> bool:
+        """Square, and some permutation puts a non-zero entry everywhere on the diagonal."""
+        m, n = self.A.shape
+        return m == n and self._part("structural_rank", lambda: int(structural_rank(self.A))) == n
+
+    @property
+    def factors(self) -> SuperLU | None:
+        """SuperLU factors of square structurally non-singular A, None where a pivot is exactly zero."""
+        return self._part("factors", self._factorise)
+
+    def _factorise(self) -> SuperLU | None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # singularity is reported by the result, not by a warning
+            try:
+                return splu(csc_array(self.A))
+            except RuntimeError:
+                return None
+
+    @cached_property
+    def frobenius_norm(self) -> float:
+        """‖A‖_F of the scaled `A`."""
+        return float(np.linalg.norm(self.A.data))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the matrix and of what was derived so far (factors: their entries)."""
+        csr = self.matrix.csr
+        total = int(csr.data.nbytes + csr.indices.nbytes + csr.indptr.nbytes)
+        for part in list(self._parts.values()):
+            if isinstance(part, UnitRows | UnitDiagonal):
+                total += part.nbytes
+            elif isinstance(part, csr_array):
+                total += int(part.data.nbytes)
+            elif isinstance(part, SuperLU):
+                total += 12 * int(part.nnz)
+        return total
+
+
+def safe_exponent(values: FloatArray) -> int:
+    """Find k such that values·2^(−k) have squares inside float64; 0 where they have them anyway."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    exponent = math.frexp(largest)[1] if largest > 0.0 else 0
+    return exponent if abs(exponent) > _SAFE_EXPONENT else 0

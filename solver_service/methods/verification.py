@@ -1,0 +1,99 @@
+"""The last word: the true residual on the caller's data, and the proof that there is no solution.
+
+Separate from the solvers on purpose: nothing here knows how x came about.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..kernels import RawCSR, compensated_residual
+from .krylov import bidiagonalise, watched
+from .monitor import Monitor
+from .result import Certificate, FloatArray, WorstEquation
+from .state import State
+
+_RADIUS = 1e3
+"""How much larger than ours a solution may be for the certificate still to exclude it."""
+
+_WORST = 10
+_MOST_ITERATIONS = 1000
+
+
+def true_residual(A: RawCSR, b: FloatArray, x: FloatArray) -> FloatArray:
+    """r = b − A x, (m,), each component summed with compensation."""
+    r = np.empty_like(b)
+    compensated_residual(*A, b, x, r)
+    return r
+
+
+def norm(v: FloatArray) -> float:
+    """‖v‖₂ accumulated in extended precision where the platform has it."""
+    return float(np.sqrt(np.sum(np.square(v.astype(np.longdouble)))))
+
+
+def worst_equations(r: FloatArray) -> tuple[WorstEquation, ...]:
+    """Return up to ten equations that carry most of the residual, largest first."""
+    count = min(_WORST, r.size)
+    size = np.abs(r)
+    rows = np.argpartition(-size, count - 1)[:count]
+    rows = rows[np.lexsort((rows, -size[rows]))]
+    return tuple(WorstEquation(int(i), float(r[i])) for i in rows if r[i] != 0.0)
+
+
+def certificate(state: State, b: FloatArray, y: FloatArray, radius: float) -> Certificate:
+    """‖b − A x‖ ≥ (|bᵀy| − radius·‖Aᵀy‖)/‖y‖ for every ‖x‖ ≤ radius, as yᵀ(b − A x) ≤ ‖y‖·‖b − A x‖.
+
+    `y` is scaled to unit norm. The bound may be useless (even negative); that is for the caller to judge.
+    """
+    unit = y / norm(y)
+    bound = abs(float(b @ unit)) - radius * norm(state.AT @ unit)
+    return Certificate(unit, bound, radius)
+
+
+def empty_row_certificate(state: State, b: FloatArray, target: float) -> Certificate | None:
+    """The simplest proof: equations 0 = bᵢ ≠ 0. They hold for no x of any size."""
+    y = np.where(np.diff(state.A.indptr) == 0, b, 0.0)
+    size = norm(y)
+    if not size > target:
+        return None
+    return Certificate(y / size, size, float(np.finfo(np.float64).max))
+
+
+def prove_inconsistent(
+    state: State, b: FloatArray, monitor: Monitor
+) -> Certificate | None:
+    """Look for a certificate at two least-squares iterates well apart, after the best x has stalled.
+
+    Both must exclude every solution up to 10³ times as large as any iterate seen: at smaller radii
+    consistent systems were falsely certified on early iterates.
+
+    Returns
+    -------
+    Certificate or None
+        That of the later iterate. The monitor knows the x of least residual.
+    """
+    operator = watched(state.A, state.AT, monitor)
+    length = int(min(2 * min(state.A.shape) + 64, _MOST_ITERATIONS, monitor.remaining_epochs / 4.0))
+    scale = norm(b) / max(state.frobenius_norm, np.finfo(np.float64).tiny)
+    x = monitor.best_x
+    proof: Certificate | None = None
+    if length < 1:
+        return None
+    for _ in range(2):
+        r = b - state.A @ x
+        dx, iterations, _ = bidiagonalise("lsmr", operator, r, 0.0, length)
+        monitor.work.iterations += iterations
+        monitor.work.epochs += 2.0 * iterations
+        monitor.work.row_updates += 2 * iterations * state.A.shape[0]
+        x = x + dx
+        if not monitor.measure(x) < math.inf:
+            return None
+        proof = certificate(state, b, b - state.A @ x, _RADIUS * max(norm(x), scale))
+        if not proof.bound > monitor.target:
+            return None
+    return proof
+
+
