@@ -109,19 +109,20 @@ def real_array(values: object, field: str) -> FloatArray:
     Complex numbers, strings, dates and objects are refused. Entries may be NaN or infinite: `check_finite`.
     """
     array = plain_array(values, field)
-    kind = array.dtype.kind
-    if kind == "c":
-        fail(
-            InvalidInputError,
-            field,
-            "is complex; only real systems are solved (use the real one of twice the size)",
-        )
-    if kind == "O":
+    if array.dtype.kind == "O":
         array = _from_objects(array, field)
-    elif kind not in "biuf":
-        fail(InvalidInputError, field, f"must hold real numbers, not {array.dtype}")
+    check_real(array.dtype, field)
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite and is reported as such
         return np.require(array, np.float64, ["C", "A"])
+
+
+def check_real(dtype: np.dtype[Any], field: str) -> None:
+    """Raise `InvalidInputError` unless the type holds real numbers."""
+    if dtype.kind == "c":
+        message = "is complex; only real systems are solved (use the real one of twice the size)"
+        fail(InvalidInputError, field, message)
+    if dtype.kind not in "biuf":
+        fail(InvalidInputError, field, f"must hold real numbers, not {dtype}")
 
 
 def _from_objects(array: NDArray[Any], field: str) -> FloatArray:

@@ -18,6 +18,7 @@ from .checks import (
     check_finite,
     check_indices,
     check_pointers,
+    check_real,
     check_shape,
     fail,
     index_array,
@@ -141,7 +142,7 @@ def any_to_csr(A: object, field: str) -> Parts:
 def _sparse_to_csr(A: Any, field: str) -> Parts:
     if A.ndim != 2:
         fail(InvalidInputError, field, f"must be a matrix of two dimensions, not of shape {A.shape}")
-    real_array(np.empty(0, A.dtype), field)  # refuses complex numbers before any conversion
+    check_real(A.dtype, field)
     match A.format:
         case "csr" | "csc":
             by = "row" if A.format == "csr" else "column"

@@ -40,6 +40,9 @@ class Limits:
         _check(size, self.max_bytes, field, "bytes when decompressed")
 
 
+DEFAULT_LIMITS = Limits()
+
+
 def _check(value: int, most: int, field: str, what: str) -> None:
     if value > most:
         message = f"has {value:,} {what}; at most {most:,} are accepted here"
