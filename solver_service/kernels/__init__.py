@@ -44,7 +44,7 @@ __all__ = [
 
 
 def warm_up() -> None:
-    """Compile every kernel for 32-bit indices, or load it from numba's cache, by running it on a 2 × 2 system.
+    """Compile every kernel for 32-bit indices, or load it from numba's cache, by a run on a 2 × 2 system.
 
     Matrices of 2³¹ entries and more have 64-bit indices; their kernels compile on first use.
     """

@@ -39,9 +39,7 @@ def least_squares_steps(
         for k in range(batch):
             j = np.uint64(order[begin + k])
             z[j] += scale * c[k]
-            row_axpy(
-                indices, data, np.uint64(indptr[j]), np.uint64(indptr[j + ONE]), -scale * c[k], q
-            )
+            row_axpy(indices, data, np.uint64(indptr[j]), np.uint64(indptr[j + ONE]), -scale * c[k], q)
 
 
 @kernel

@@ -13,7 +13,7 @@ def damped_beta(beta: float, ramp: FloatArray) -> float:
     """min(β, t/(t + 3)) and t ← t + 1 where `ramp` = [t], β itself where `ramp` is empty."""
     if ramp.size == 0:
         return beta
-    t = ramp[0]
+    t = float(ramp[0])
     ramp[0] = t + 1.0
     return min(beta, t / (t + 3.0))
 

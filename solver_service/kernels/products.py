@@ -8,7 +8,9 @@ from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel
 
 
 @kernel
-def row_dot(indices: UnsignedArray, data: FloatArray, first: int, last: int, x: FloatArray) -> float:
+def row_dot(
+    indices: UnsignedArray, data: FloatArray, first: np.uint64, last: np.uint64, x: FloatArray
+) -> float:
     """Σ data[p]·x[indices[p]] for first ≤ p < last, in two fixed partial sums.
 
     The order of additions is written down, so the bits do not depend on the compiler's choice of vectors.
@@ -27,7 +29,7 @@ def row_dot(indices: UnsignedArray, data: FloatArray, first: int, last: int, x: 
 
 @kernel
 def row_axpy(
-    indices: UnsignedArray, data: FloatArray, first: int, last: int, alpha: float, y: FloatArray
+    indices: UnsignedArray, data: FloatArray, first: np.uint64, last: np.uint64, alpha: float, y: FloatArray
 ) -> None:
     """y[indices[p]] += α·data[p] for first ≤ p < last."""
     for p in range(first, last):

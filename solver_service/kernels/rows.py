@@ -38,9 +38,7 @@ def kaczmarz_steps(
             total += (norms[i] * c[k]) ** 2
         for k in range(batch):
             i = np.uint64(order[begin + k])
-            row_axpy(
-                indices, data, np.uint64(indptr[i]), np.uint64(indptr[i + ONE]), -scale * c[k], x
-            )
+            row_axpy(indices, data, np.uint64(indptr[i]), np.uint64(indptr[i + ONE]), -scale * c[k], x)
     return total
 
 
@@ -87,9 +85,7 @@ def kaczmarz_momentum_steps(
     """A gradient over each batch of `order`, then `momentum_update`; restarts where the ramp is in use."""
     total = 0.0
     for begin in range(0, order.size, batch):
-        total += kaczmarz_gradient(
-            indptr, indices, data, b, norms, order[begin : begin + batch], y, g
-        )
+        total += kaczmarz_gradient(indptr, indices, data, b, norms, order[begin : begin + batch], y, g)
         turn = momentum_update(kind, eta / batch, damped_beta(beta, ramp), x, y, g)
         if turn > 0.0 and ramp.size > 0:
             restart(kind, x, y, ramp)

@@ -1,4 +1,4 @@
-"""The methods, the momentum rule behind them, the one outer loop, and the verification of what they return."""
+"""The methods, the momentum rule, the one outer loop, and the verification of what comes out."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def candidates(state: State, options: Options) -> Iterator[Candidate]:
         yield from _mini_batch(state, options)
         return
     if m == n and _cheap_to_factorise(n, state.A.nnz) and state.structurally_nonsingular:
-        yield Candidate("direct", f"small square matrix ({shape}, {state.A.nnz:,} entries): a sparse LU is cheap")
+        yield Candidate(
+            "direct", f"small square matrix ({shape}, {state.A.nnz:,} entries): a sparse LU is cheap"
+        )
     if state.symmetric_positive_diagonal:
         yield Candidate("cg", "symmetric with positive diagonal: conjugate gradients need one product a step")
     if m >= _TALL * n or n >= _TALL * m:

@@ -86,7 +86,7 @@ class Column:
             if empty is not None:
                 status = Status.INCONSISTENT
             elif status is Status.STAGNATED:
-                proof = prove_inconsistent(self._state, self._b, monitor)
+                proof = self._prove(monitor)
                 status = status if proof is None else Status.INCONSISTENT
         except Interrupted as interruption:
             status, proof = interruption.status, None
@@ -142,18 +142,37 @@ class Column:
         finally:
             if process is not None:
                 self._parameters = process.parameters()
-            self._phases.append(
-                Phase(
-                    spec.name,
-                    self._reason,
-                    work.iterations - before[0],
-                    work.epochs - before[1],
-                    monitor.seconds - before[2],
-                    monitor.relative(monitor.best_norm),
-                )
-            )
+            self._log(spec.name, self._reason, monitor, before[:3])
             self._track_norm(spec, monitor, status, before[3], before[4])
         return status
+
+    def _prove(self, monitor: Monitor) -> Certificate | None:
+        """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
+        work = monitor.work
+        before = (work.iterations, work.epochs, monitor.seconds, monitor.best_x, monitor.best_norm)
+        proof = None
+        try:
+            proof = prove_inconsistent(self._state, self._b, monitor)
+        finally:
+            if proof is None:
+                monitor.best_x, monitor.best_norm = before[3:]
+            else:
+                self._minimum_norm = False
+            self._log("lsmr", "looked for a proof that the system is inconsistent", monitor, before[:3])
+        return proof
+
+    def _log(self, method: str, reason: str, monitor: Monitor, before: tuple[int, float, float]) -> None:
+        work = monitor.work
+        self._phases.append(
+            Phase(
+                method,
+                reason,
+                work.iterations - before[0],
+                work.epochs - before[1],
+                monitor.seconds - before[2],
+                monitor.relative(monitor.best_norm),
+            )
+        )
 
     def _track_norm(
         self, spec: MethodSpec, monitor: Monitor, status: Status | None, x: FloatArray, x_norm: float

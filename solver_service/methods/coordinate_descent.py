@@ -1,4 +1,4 @@
-"""Mini-batch randomized coordinate descent with classical momentum (Leventhal & Lewis 2010; arXiv:2605.18609).
+"""Mini-batch randomized coordinate descent with momentum (Leventhal & Lewis 2010; arXiv:2605.18609).
 
 Two forms. For symmetric positive definite A: zᵢ ← zᵢ − (η/B)·(âᵢᵀz − ĉᵢ), i ∈ S, on D^(−½) A D^(−½). For any
 other shape, least squares on unit columns âⱼ with the residual q kept up to date: zⱼ ← zⱼ + (η/B)·âⱼᵀq. The
@@ -26,9 +26,9 @@ from ..kernels import (
 )
 from ..kernels.momentum import damped_beta
 from .options import Options
-from .state import State
 from .result import FloatArray
 from .sampled import Sampled
+from .state import State
 
 
 class PositiveDefinite(Sampled):
@@ -64,9 +64,7 @@ class PositiveDefinite(Sampled):
 
     def _plain_steps(self, order: NDArray[np.uint32]) -> float:
         rule = self.rule
-        return spd_steps(
-            *self._raw, self._rhs, self._norms, order, rule.batch, rule.eta, self._z, self._c
-        )
+        return spd_steps(*self._raw, self._rhs, self._norms, order, rule.batch, rule.eta, self._z, self._c)
 
     def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
         rule = self.rule

@@ -6,14 +6,14 @@ import numpy as np
 
 from ..errors import FieldError, MethodNotApplicableError
 from .monitor import Monitor
-from .state import State
 from .result import FloatArray, Parameters, Status
+from .state import State
 
 _REFINEMENTS = 5
 
 
 class Direct:
-    """Factorise, solve, refine while that lowers the residual. Counts no epochs; cannot be interrupted inside."""
+    """Factorise, solve, refine while that helps. Counts no epochs; cannot be interrupted inside."""
 
     residual_estimate = None
     patience = 0.0

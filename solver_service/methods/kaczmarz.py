@@ -19,9 +19,9 @@ from ..kernels import (
 )
 from ..kernels.momentum import damped_beta
 from .options import Options
-from .state import State
 from .result import FloatArray
 from .sampled import Sampled
+from .state import State
 from .systems import UnitRows
 
 
@@ -56,9 +56,7 @@ class Kaczmarz(Sampled):
 
     def _plain_steps(self, order: NDArray[np.uint32]) -> float:
         rule = self.rule
-        return kaczmarz_steps(
-            *self._raw, self._b, self._norms, order, rule.batch, rule.eta, self._x, self._c
-        )
+        return kaczmarz_steps(*self._raw, self._b, self._norms, order, rule.batch, rule.eta, self._x, self._c)
 
     def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
         rule = self.rule

@@ -17,8 +17,12 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg, lsmr, lsqr
 
 from .monitor import Monitor
-from .state import State
 from .result import FloatArray, Parameters, Status
+from .state import State
+
+_ENOUGH = 16
+_SHORTEST = 128
+_CHUNK_ENTRIES = 1_000_000_000
 
 LEAST_SQUARES_TOLERANCE = 1e-13
 """‖Aᵀr‖/(‖A‖‖r‖) at which x counts as a least-squares solution, so that inconsistent systems end."""
@@ -48,9 +52,12 @@ class _Chunked(ABC):
         self._A = state.A
         self._b = b
         self._x = x0.copy()
-        self._length = min(self._A.shape) + 128
+        # A restart forgets the Krylov space, so the first chunk is long enough for most systems; but a chunk
+        # shows no x before its end, so of large matrices it takes a few seconds at most.
+        enough = _ENOUGH * min(self._A.shape) + _SHORTEST
+        self._length = min(enough, max(_SHORTEST, _CHUNK_ENTRIES // max(self._A.nnz, 1)))
         self._last_norm = math.inf
-        self.patience = 4.0 * self._epochs_per_iteration * min(self._A.shape) + 64.0
+        self.patience = self._epochs_per_iteration * enough
 
     def advance(self, monitor: Monitor) -> Status | None:
         """One chunk; at the end where one that ended by itself has not got the residual down."""
@@ -116,7 +123,7 @@ class ConjugateGradients(_Chunked):
 
     _epochs_per_iteration = 1.0
 
-    def _chunk(self, monitor: Monitor, r: FloatArray, norm: float, length: int) -> bool | None:
+    def _chunk(self, monitor: Monitor, _r: FloatArray, _norm: float, length: int) -> bool | None:
         start = monitor.work.iterations
 
         def see(x: FloatArray) -> None:

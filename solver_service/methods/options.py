@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+
+import numpy as np
 
 from ..errors import FieldError, InvalidInputError
 
@@ -46,10 +48,10 @@ class OptionSpec:
         return f"must be {self._expectation()}"
 
     def _within(self, value: float) -> bool:
-        if isinstance(value, float) and not math.isfinite(value):
+        if not abs(value) <= sys.float_info.max:  # also NaN, and integers beyond float64
             return False
         low, high = self.minimum, self.maximum
-        if low is not None and (value < low or (self.exclusive_minimum and value == low)):
+        if low is not None and (value < low or (self.exclusive_minimum and value <= low)):
             return False
         return high is None or not (value > high or (self.exclusive_maximum and value == high))
 
@@ -69,7 +71,7 @@ class OptionSpec:
 
 
 def _option(default: Any, kind: Any, help_: str, **bounds: Any) -> Any:
-    return field(default=default, metadata={"kind": kind, "help": help_, **bounds})
+    return field(default=default, metadata={"default": default, "kind": kind, "help": help_, **bounds})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,12 @@ class Options:
 
     method: str = _option("auto", "string", "which method to run; auto chooses and says why")
     rtol: float = _option(
-        1e-6, "number", "stop when ‖b − Ax‖ ≤ max(rtol·‖b‖, atol)", minimum=0.0, maximum=1.0, exclusive_maximum=True
+        1e-6,
+        "number",
+        "stop when ‖b − Ax‖ ≤ max(rtol·‖b‖, atol)",
+        minimum=0.0,
+        maximum=1.0,
+        exclusive_maximum=True,
     )
     atol: float = _option(0.0, "number", "absolute part of the stopping rule", minimum=0.0)
     max_epochs: float | None = _option(
@@ -130,6 +137,10 @@ class Options:
     )
 
     def __post_init__(self) -> None:
+        for spec in OPTIONS:
+            value = getattr(self, spec.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, spec.name, value.item())
         errors = [
             FieldError(spec.name, problem)
             for spec in OPTIONS
@@ -151,9 +162,7 @@ class Options:
         return cls(**values)  # type: ignore[arg-type]  # __post_init__ checks each value
 
 
-OPTIONS: tuple[OptionSpec, ...] = tuple(
-    OptionSpec(name=f.name, default=f.default, **f.metadata) for f in fields(Options)
-)
+OPTIONS: tuple[OptionSpec, ...] = tuple(OptionSpec(name=f.name, **f.metadata) for f in fields(Options))
 """Every option with its type, default, bounds and help."""
 
 _NAMES = tuple(spec.name for spec in OPTIONS)

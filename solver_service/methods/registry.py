@@ -41,7 +41,7 @@ class MethodSpec:
     require : callable
         Raises `MethodNotApplicableError` where the matrix does not fit.
     row_space : bool
-        Whether from x0 = 0 the iterates stay in the row space, so that the limit is the minimum-norm solution.
+        Whether from x0 = 0 the iterates stay in the row space: the limit is then the minimum-norm solution.
     unique : bool
         Whether success shows that the solution is the only one.
     """
@@ -92,8 +92,8 @@ METHODS: dict[str, MethodSpec] = {
         ),
         MethodSpec(
             "coordinate_descent",
-            "Mini-batch randomized coordinate descent with classical momentum: on A itself if it is symmetric "
-            "positive definite, else on the least-squares problem.",
+            "Mini-batch randomized coordinate descent with classical momentum: on A itself if it is "
+            "symmetric positive definite, else on the least-squares problem.",
             COMMON | BATCH,
             _coordinate_descent,
         ),
@@ -145,7 +145,9 @@ def find(options: Options) -> MethodSpec:
     spec = METHODS.get(options.method)
     if spec is None:
         message = f"there is no method {options.method[:40]!r}; known are {', '.join(METHODS)}"
-        raise UnknownMethodError(message, errors=[FieldError("method", f"must be one of {', '.join(METHODS)}")])
+        raise UnknownMethodError(
+            message, errors=[FieldError("method", f"must be one of {', '.join(METHODS)}")]
+        )
     default = Options()
     for name in sorted(BATCH | {"minimum_norm"}):
         if name not in spec.options and getattr(options, name) != getattr(default, name):

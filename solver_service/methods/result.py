@@ -41,8 +41,8 @@ class Status(StrEnum):
     )
     INCONSISTENT = (
         "inconsistent",
-        "No exact solution exists near this scale (see certificate and worst_equations): correct the data, or "
-        "accept this x as an approximate one.",
+        "No exact solution exists near this scale (see certificate and worst_equations): correct the data, "
+        "or accept this x as an approximate one.",
     )
 
 

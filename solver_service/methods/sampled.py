@@ -17,7 +17,7 @@ from .result import FloatArray, Parameters, Status
 from .spectrum import Spectrum
 
 _INFLATION = 1.1
-"""Estimates of λ are a little too small, and a step that is too long diverges where a short one is only slow."""
+"""Estimates of λ are a little too small; and too long a step diverges where a short one is only slow."""
 
 _LEAST_ENTRIES = 8192
 _PIECES_PER_EPOCH = 16
@@ -49,8 +49,8 @@ class Sampler:
 
     def _shuffle(self) -> NDArray[np.uint32]:
         starts = self._rng.permutation(-(-self._count // self._run)).astype(np.uint32) * np.uint32(self._run)
-        order = (starts[:, None] + np.arange(self._run, dtype=np.uint32)).ravel()
-        return order[order < self._count] if order.size > self._count else order
+        order: NDArray[np.uint32] = np.add.outer(starts, np.arange(self._run, dtype=np.uint32)).ravel()
+        return order[order < self._count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Rule:
 
     @classmethod
     def of(cls, spectrum: Spectrum, inflation: float, rows: int, columns: int, nnz: int, o: Options) -> Rule:
-        """Apply the rule of `momentum.py`: to `rows` scaled rows with `nnz` entries and `columns` unknowns."""
+        """Apply the rule of `momentum.py` to `rows` scaled rows with `nnz` entries and `columns` unknowns."""
         lambda_max = min(1.0, inflation * spectrum.lambda_max)
         mu = spectrum.mu if spectrum.mu > 0.0 else None
         if o.batch_size != "auto":
@@ -126,7 +126,9 @@ class Sampled(ABC):
         self.rule = self._make_rule()
         entries_per_row = max(1.0, nnz / max(rows, 1))
         self._most_rows = max(1, int(BLOCK_ENTRIES / entries_per_row))
-        piece = min(self._most_rows, max(rows // _PIECES_PER_EPOCH, math.ceil(_LEAST_ENTRIES / entries_per_row)))
+        piece = min(
+            self._most_rows, max(rows // _PIECES_PER_EPOCH, math.ceil(_LEAST_ENTRIES / entries_per_row))
+        )
         self._batches = max(1, piece // self.rule.batch)
         self._ramp = np.zeros(1 if self.rule.ramped else 0)
 
@@ -136,9 +138,7 @@ class Sampled(ABC):
         return self.rule.beta > 0.0 or self.rule.batch > self._most_rows
 
     def _make_rule(self) -> Rule:
-        return Rule.of(
-            self._spectrum, self._inflation, self._rows, self._unknowns, self._nnz, self._options
-        )
+        return Rule.of(self._spectrum, self._inflation, self._rows, self._unknowns, self._nnz, self._options)
 
     @property
     def residual_estimate(self) -> float | None:
@@ -148,7 +148,7 @@ class Sampled(ABC):
     _estimate: float | None = None
 
     def advance(self, monitor: Monitor) -> Status | None:
-        """About a sixteenth of an epoch, in whole batches; a batch too large for that is cut into segments."""
+        """About a sixteenth of an epoch, in whole batches; one too large for that is cut into segments."""
         batch = self.rule.batch
         if self._rows == 0:
             return Status.STAGNATED

@@ -52,7 +52,7 @@ class Prepared:
 def prepare(A: object) -> Prepared:
     """Prepare a matrix for many right-hand sides.
 
-    What methods need (norms, scaled copies, spectral estimates, factors) is derived when first needed and kept.
+    What methods need (norms, scaled copies, spectra, factors) is derived when first needed, and kept.
 
     Parameters
     ----------
@@ -129,8 +129,8 @@ def solve(
     Raises
     ------
     InvalidInputError
-        Or a subclass, naming the argument: shapes that do not fit, NaN or infinity, indices outside the shape,
-        an unknown method, an option that the method cannot use.
+        Or a subclass, naming the argument: shapes that do not fit, NaN or infinity, indices outside the
+        shape, an unknown method, an option that the method cannot use.
 
     Examples
     --------
@@ -208,13 +208,14 @@ def run(
 
 
 def _gather(results: list[Result]) -> Result:
-    """Put k columns together: worst residuals, total counts, the status of the first that did not converge."""
+    """Put k columns together: worst residuals, total counts, status of the first that did not converge."""
     first = next((r for r in results if not r.converged), results[0])
     worst = max(results, key=lambda r: r.relative_residual)
     guaranteed = {r.minimum_norm for r in results}
     times = [r.timings for r in results]
     columns = tuple(
-        ColumnResult(**{name: getattr(r, name) for name in ColumnResult.__dataclass_fields__}) for r in results
+        ColumnResult(**{name: getattr(r, name) for name in ColumnResult.__dataclass_fields__})
+        for r in results
     )
     return replace(
         first,

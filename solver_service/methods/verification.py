@@ -62,9 +62,7 @@ def empty_row_certificate(state: State, b: FloatArray, target: float) -> Certifi
     return Certificate(y / size, size, float(np.finfo(np.float64).max))
 
 
-def prove_inconsistent(
-    state: State, b: FloatArray, monitor: Monitor
-) -> Certificate | None:
+def prove_inconsistent(state: State, b: FloatArray, monitor: Monitor) -> Certificate | None:
     """Look for a certificate at two least-squares iterates well apart, after the best x has stalled.
 
     Both must exclude every solution up to 10³ times as large as any iterate seen: at smaller radii
@@ -95,5 +93,3 @@ def prove_inconsistent(
         if not proof.bound > monitor.target:
             return None
     return proof
-
-
