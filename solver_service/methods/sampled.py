@@ -16,9 +16,6 @@ from .options import Options
 from .result import FloatArray, Parameters, Status
 from .spectrum import Spectrum
 
-_INFLATION = 1.1
-"""Estimates of λ are a little too small; and too long a step diverges where a short one is only slow."""
-
 _LEAST_ENTRIES = 8192
 _PIECES_PER_EPOCH = 16
 _MOST_RECOVERIES = 20
@@ -66,7 +63,7 @@ class Rule:
     @classmethod
     def of(cls, spectrum: Spectrum, inflation: float, rows: int, columns: int, nnz: int, o: Options) -> Rule:
         """Apply the rule of `momentum.py` to `rows` scaled rows with `nnz` entries and `columns` unknowns."""
-        lambda_max = min(1.0, inflation * spectrum.lambda_max)
+        lambda_max = min(1.0, inflation * spectrum.safe_lambda)
         mu = spectrum.mu if spectrum.mu > 0.0 else None
         if o.batch_size != "auto":
             batch = min(o.batch_size, rows)
@@ -120,7 +117,7 @@ class Sampled(ABC):
         self._rows, self._unknowns, self._nnz, self._passes = rows, unknowns, nnz, passes
         self._spectrum = spectrum
         self._options = options
-        self._inflation = _INFLATION
+        self._inflation = 1.0
         self._recoveries = 0
         self._sampler = Sampler(rows, run, options.seed)
         self.rule = self._make_rule()
@@ -180,7 +177,7 @@ class Sampled(ABC):
         if (
             self._options.step_size is not None
             or self._recoveries >= _MOST_RECOVERIES
-            or self._inflation * self._spectrum.lambda_max >= 1.0
+            or self._inflation * self._spectrum.safe_lambda >= 1.0
         ):
             return False
         self._recoveries += 1

@@ -13,14 +13,24 @@ from .result import FloatArray
 
 STEPS = 12
 _BREAKDOWN = 1e-10
+_INFLATION = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """Estimated λ (a little too small) and μ (too large) of H; μ ≤ 0 proves that H is indefinite."""
+    """Estimated λ and μ of H. μ is too large, and μ ≤ 0 proves that H is indefinite.
+
+    λ is a little too small, unless it comes from a `sampled` part of the rows, which over-estimates it.
+    """
 
     lambda_max: float
     mu: float
+    sampled: bool = False
+
+    @property
+    def safe_lambda(self) -> float:
+        """λ for the step: rather too large, as too long a step diverges where a short one is only slow."""
+        return self.lambda_max if self.sampled else _INFLATION * self.lambda_max
 
     @property
     def stable_rank(self) -> float:
@@ -69,14 +79,11 @@ def singular_values(A: csr_array, steps: int = STEPS) -> FloatArray:
     return values
 
 
-def sampled_spectrum(unit_rows: csr_array) -> Spectrum:
-    """λ and μ of H = (1/s)·Σ aᵢaᵢᵀ for `s` unit rows: all of them, or a uniform sample.
-
-    A sample over-estimates λ on average, which is the safe side: the step only gets shorter.
-    """
+def row_spectrum(unit_rows: csr_array, *, sampled: bool) -> Spectrum:
+    """λ and μ of H = (1/s)·Σ aᵢaᵢᵀ for `s` unit rows: all of them, or a uniform sample."""
     sigma = singular_values(unit_rows)
     rows = unit_rows.shape[0]
-    return Spectrum(float(sigma[0] ** 2) / rows, float(sigma[-1] ** 2) / rows)
+    return Spectrum(float(sigma[0] ** 2) / rows, float(sigma[-1] ** 2) / rows, sampled)
 
 
 def symmetric_spectrum(A: csr_array) -> Spectrum:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from ..kernels import RawCSR
 from .result import FloatArray
-from .spectrum import Spectrum, sampled_spectrum, symmetric_spectrum
+from .spectrum import Spectrum, row_spectrum, symmetric_spectrum
 
 _RUN_ENTRIES = 64
 _SAMPLE_ROWS = 2000
@@ -56,14 +56,14 @@ class UnitRows:
     def spectrum(self) -> Spectrum:
         """λ and μ, estimated on a uniform sample where the matrix is much taller than wide."""
         s, n = self.csr.shape
-        sample = max(4 * n, _SAMPLE_ROWS)
+        sample = max(4 * n, _SAMPLE_ROWS, s // 16)
         if 2 * sample >= s:
-            return sampled_spectrum(self.csr)
+            return row_spectrum(self.csr, sampled=False)
         stop = int(self.csr.indptr[sample])
         head = csr_array(
             (self.csr.data[:stop], self.csr.indices[:stop], self.csr.indptr[: sample + 1]), shape=(sample, n)
         )
-        return sampled_spectrum(head)
+        return row_spectrum(head, sampled=True)
 
     @property
     def run(self) -> int:
