@@ -43,7 +43,7 @@ class PositiveDefinite(Sampled):
             nnz=system.csr.nnz,
             passes=n,
             run=1,
-            spectrum=system.spectrum,
+            system=system,
             options=options,
         )
         self._raw = system.raw
@@ -106,7 +106,7 @@ class LeastSquares(Sampled):
             nnz=system.csr.nnz,
             passes=n,
             run=system.run,
-            spectrum=system.spectrum,
+            system=system,
             options=options,
         )
         self._A = state.A

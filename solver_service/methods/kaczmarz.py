@@ -37,7 +37,7 @@ class Kaczmarz(Sampled):
             nnz=system.csr.nnz,
             passes=m,
             run=system.run,
-            spectrum=system.spectrum,
+            system=system,
             options=options,
         )
         self._raw = system.raw

@@ -15,6 +15,7 @@ from .monitor import BLOCK_ENTRIES, Monitor
 from .options import Options
 from .result import FloatArray, Parameters, Status
 from .spectrum import Spectrum
+from .systems import UnitDiagonal, UnitRows
 
 _LEAST_ENTRIES = 8192
 _PIECES_PER_EPOCH = 16
@@ -97,7 +98,8 @@ class Sampled(ABC):
         Rows (columns) of A that make one epoch, the left-out zero rows included.
     run : int
         Neighbouring rows to sample together.
-    spectrum : Spectrum
+    system : UnitRows or UnitDiagonal
+        For its spectrum.
     options : Options
     """
 
@@ -111,11 +113,12 @@ class Sampled(ABC):
         nnz: int,
         passes: int,
         run: int,
-        spectrum: Spectrum,
+        system: UnitRows | UnitDiagonal,
         options: Options,
     ) -> None:
         self._rows, self._unknowns, self._nnz, self._passes = rows, unknowns, nnz, passes
-        self._spectrum = spectrum
+        # Heavy ball is damped by μ; Nesterov finds its damping by restarts.
+        self._spectrum = system.fine_spectrum if options.momentum == "heavy_ball" else system.spectrum
         self._options = options
         self._inflation = 1.0
         self._recoveries = 0

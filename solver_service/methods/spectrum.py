@@ -11,7 +11,10 @@ from scipy.sparse import csr_array
 from ..problems.matrix import Matrix
 from .result import FloatArray
 
-STEPS = 12
+COARSE = 12
+"""Lanczos steps that settle λ to a few per cent."""
+FINE = 48
+"""Steps that see μ too, up to κ of some hundreds."""
 _BREAKDOWN = 1e-10
 _INFLATION = 1.1
 
@@ -43,7 +46,7 @@ class Spectrum:
         return self.lambda_max / self.mu if self.mu > 0 else None
 
 
-def singular_values(A: csr_array, steps: int = STEPS) -> FloatArray:
+def singular_values(A: csr_array, steps: int) -> FloatArray:
     """Approximate some singular values of A, largest first, by `steps` of Golub–Kahan bidiagonalisation.
 
     The first approximates σ_max from below, the last σ_min⁺ from above: the start vector lies in the column
@@ -79,15 +82,15 @@ def singular_values(A: csr_array, steps: int = STEPS) -> FloatArray:
     return values
 
 
-def row_spectrum(unit_rows: csr_array, *, sampled: bool) -> Spectrum:
+def row_spectrum(unit_rows: csr_array, steps: int, *, sampled: bool) -> Spectrum:
     """λ and μ of H = (1/s)·Σ aᵢaᵢᵀ for `s` unit rows: all of them, or a uniform sample."""
-    sigma = singular_values(unit_rows)
+    sigma = singular_values(unit_rows, steps)
     rows = unit_rows.shape[0]
     return Spectrum(float(sigma[0] ** 2) / rows, float(sigma[-1] ** 2) / rows, sampled)
 
 
-def symmetric_spectrum(A: csr_array) -> Spectrum:
-    """λ and μ of H = A/n for symmetric A of unit diagonal, by Lanczos. Cost: `STEPS` products."""
+def symmetric_spectrum(A: csr_array, steps: int) -> Spectrum:
+    """λ and μ of H = A/n for symmetric A of unit diagonal, by `steps` Lanczos steps of one product."""
     n = A.shape[0]
     v = np.random.default_rng(0).standard_normal(n)
     v /= np.linalg.norm(v)
@@ -95,7 +98,7 @@ def symmetric_spectrum(A: csr_array) -> Spectrum:
     beta = 0.0
     alphas: list[float] = []
     betas: list[float] = []
-    for _ in range(min(STEPS, n)):
+    for _ in range(min(steps, n)):
         w = A @ v - beta * before
         alphas.append(float(v @ w))
         w -= alphas[-1] * v
