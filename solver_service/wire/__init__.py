@@ -1,1 +1,1 @@
-
+"""The public format, shared by server, workers and clients: JSON documents, results, problem documents."""

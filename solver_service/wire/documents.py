@@ -1,0 +1,191 @@
+"""What JSON requests look like: a matrix, and a system A x = b."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, WithJsonSchema
+
+from ..errors import FieldError, InvalidInputError, NonFiniteError
+from ..methods.options import OPTIONS, Options, OptionSpec
+from .arrays import FloatArrayField, FloatVectorField, IndexArrayField, float_array, refuse
+
+WARM_START = OptionSpec(
+    name="warm_start",
+    kind="string",
+    default="none",
+    help="auto: may start from an earlier solution with the same matrix, where one is kept",
+    choices=("none", "auto"),
+)
+"""The option that exists over HTTP only."""
+
+HTTP_OPTIONS: tuple[OptionSpec, ...] = (*OPTIONS, WARM_START)
+
+Priority = Annotated[int, Field(ge=-10, le=10, description="higher first")]
+Deadline = Annotated[
+    float,
+    Field(gt=0, allow_inf_nan=False, description="seconds from acceptance to answer, queueing included"),
+]
+Size = Annotated[int, Field(ge=1)]
+Shape = Annotated[list[Size], Field(min_length=2, max_length=2, description="rows, columns")]
+
+
+class Document(BaseModel):
+    """Base of all request documents: strict types, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class CooMatrix(Document):
+    """A matrix by coordinates; duplicates are summed."""
+
+    format: Literal["coo"]
+    shape: Shape
+    row: IndexArrayField
+    col: IndexArrayField
+    data: FloatVectorField
+
+
+class CsrMatrix(Document):
+    """A matrix by compressed rows."""
+
+    format: Literal["csr"]
+    shape: Shape
+    indptr: IndexArrayField
+    indices: IndexArrayField
+    data: FloatVectorField
+
+
+class StoredMatrix(Document):
+    """A matrix that was stored before."""
+
+    id: Annotated[str, Field(max_length=100)]
+
+
+InlineMatrix: TypeAlias = CooMatrix | CsrMatrix
+_FORMATS: dict[str, type[InlineMatrix]] = {"coo": CooMatrix, "csr": CsrMatrix}
+
+
+def inline_matrix(value: object) -> InlineMatrix:
+    """Read a COO or CSR document."""
+    if not isinstance(value, dict):
+        refuse("invalid_request", "must be an object")
+    name = value.get("format")
+    kind = _FORMATS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        refuse("invalid_request", 'must be "coo" or "csr"', ".format")
+    return kind.model_validate(value)
+
+
+def any_matrix(value: object) -> InlineMatrix | StoredMatrix:
+    """Read a COO or CSR document, or a reference to a stored matrix."""
+    if not isinstance(value, dict) or not value.keys() & {"id", "format"}:
+        refuse("invalid_request", 'must be an object with "id", or with "format": "coo" or "csr"')
+    return StoredMatrix.model_validate(value) if "id" in value else inline_matrix(value)
+
+
+def start(value: object) -> Any:
+    """Read `x0`."""
+    if isinstance(value, dict) and "job" in value:
+        message = "cannot be taken from a job: this version keeps no jobs; send the numbers themselves"
+        refuse("invalid_request", message)
+    return None if value is None else float_array(value)
+
+
+def http_options(value: object) -> Options:
+    """Read `options`: those of the Python API and `warm_start`; `threads` is 1 unless given."""
+    if not isinstance(value, Mapping):
+        refuse("invalid_request", "must be an object")
+    values = dict(value)
+    for name, item in values.items():
+        if isinstance(item, float) and not math.isfinite(item):
+            message = "must be finite"
+            raise NonFiniteError(f"option {name[:80]} {message}", errors=[FieldError(name[:80], message)])
+    problem = WARM_START.check(values.pop(WARM_START.name, WARM_START.default))
+    if problem is not None:
+        raise InvalidInputError(problem, errors=[FieldError(WARM_START.name, problem)])
+    if values.get("threads") is None:
+        values["threads"] = 1
+    return Options.from_mapping(values)
+
+
+def options_schema() -> dict[str, Any]:
+    """Return the JSON schema of `options`, made from the one list of options."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {spec.name: _option_schema(spec) for spec in HTTP_OPTIONS},
+    }
+
+
+def _option_schema(spec: OptionSpec) -> dict[str, Any]:
+    default = 1 if spec.name == "threads" else spec.default
+    kind: dict[str, Any] = {"type": spec.kind}
+    if spec.minimum is not None:
+        kind["exclusiveMinimum" if spec.exclusive_minimum else "minimum"] = spec.minimum
+    if spec.maximum is not None:
+        kind["exclusiveMaximum" if spec.exclusive_maximum else "maximum"] = spec.maximum
+    kinds: list[dict[str, Any]] = [] if spec.kind == "string" and spec.choices else [kind]
+    if spec.choices:
+        kinds.append({"type": "string", "enum": list(spec.choices)})
+    if spec.nullable:
+        kinds.append({"type": "null"})
+    body = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
+    return {**body, "default": default, "description": spec.help}
+
+
+def _one_of(*kinds: type[Document]) -> WithJsonSchema:
+    return WithJsonSchema({"oneOf": [kind.model_json_schema() for kind in kinds]})
+
+
+class MatrixBody(RootModel[Any]):
+    """A COO or CSR document as the whole body."""
+
+    root: Annotated[InlineMatrix, PlainValidator(inline_matrix), _one_of(CooMatrix, CsrMatrix)]
+
+
+class VectorBody(RootModel[Any]):
+    """A right-hand side or a start as a JSON text of its own."""
+
+    root: FloatArrayField
+
+
+class StartBody(RootModel[Any]):
+    """A start `x0` as a JSON text of its own."""
+
+    root: Annotated[Any, PlainValidator(start)]
+
+
+class SystemBody(Document):
+    """A system A x = b with how to solve it."""
+
+    matrix: Annotated[
+        InlineMatrix | StoredMatrix,
+        PlainValidator(any_matrix),
+        _one_of(CooMatrix, CsrMatrix, StoredMatrix),
+    ]
+    b: FloatArrayField
+    x0: Annotated[
+        Any,
+        PlainValidator(start),
+        WithJsonSchema(
+            {"description": "where to start, like b but with n entries", "type": ["array", "null"]}
+        ),
+    ] = None
+    priority: Priority = 0
+    deadline: Deadline | None = None
+    options: Annotated[Any, PlainValidator(http_options), WithJsonSchema(options_schema())] = Field(
+        default_factory=lambda: Options(threads=1)
+    )
+
+
+class ScalarFields(Document):
+    """The fields of a system that are single values, as multipart sends them."""
+
+    priority: Priority = 0
+    deadline: Deadline | None = None
+    options: Annotated[Any, PlainValidator(http_options)] = Field(
+        default_factory=lambda: Options(threads=1)
+    )

@@ -1,0 +1,147 @@
+"""What JSON replies look like: the reference is generated from these, and clients may parse with them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..methods.result import Forecast, HistoryPoint, Parameters, Phase, Status, Timings, WorstEquation
+
+Vector = list[float]
+
+
+class Reply(BaseModel):
+    """Base of all reply documents: keys are always there, unknown is null."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CertificateReply(Reply):
+    """Proof that ‖b − Ax‖ ≥ bound for all ‖x‖ ≤ radius: Aᵀy ≈ 0, bᵀy ≠ 0."""
+
+    y: Vector
+    bound: float
+    radius: float
+
+
+class ColumnReply(Reply):
+    """The result of one right-hand side."""
+
+    status: Status
+    converged: bool
+    residual_norm: Annotated[float, Field(description="‖b − Ax‖₂, recomputed on the data as sent")]
+    relative_residual: float
+    target: Annotated[float, Field(description="max(rtol·‖b‖, atol)")]
+    method: str
+    reason: str
+    iterations: int
+    epochs: float
+    row_updates: int
+    parameters: Parameters
+    phases: list[Phase]
+    history: list[HistoryPoint]
+    timings: Timings
+    advice: str
+    minimum_norm: bool | None
+    forecast: Forecast | None
+    error_estimate: float | None
+    certificate: CertificateReply | None
+    worst_equations: list[WorstEquation] | None
+
+
+class ResultReply(ColumnReply):
+    """A solution with its diagnostics."""
+
+    x: Annotated[Vector | list[Vector], Field(description="n numbers, or n rows of k")]
+    columns: list[ColumnReply] | None
+
+
+class PropertiesReply(Reply):
+    """What is known of a stored matrix; null: not known."""
+
+    frobenius_norm: float | None
+    sigma_max: float | None
+    stable_rank: Annotated[float | None, Field(description="‖A‖_F² / σ_max²")]
+    symmetric: bool | None
+    zero_rows: int | None
+    zero_columns: int | None
+    duplicates_summed: int | None
+    components: int | None
+    row_norm_min: float | None
+    row_norm_max: float | None
+
+
+class MatrixReply(Reply):
+    """A stored matrix."""
+
+    id: str
+    name: str | None
+    shape: Annotated[list[int], Field(min_length=2, max_length=2)]
+    nnz: int
+    bytes: int
+    created_at: datetime
+    properties: PropertiesReply
+
+
+class MatrixPage(Reply):
+    """Some of the stored matrices, newest first."""
+
+    items: list[MatrixReply]
+    next_cursor: str | None
+
+
+class OptionReply(Reply):
+    """One option of a solve."""
+
+    name: str
+    type: Literal["number", "integer", "string", "boolean"]
+    default: float | int | str | bool | None
+    nullable: bool
+    minimum: float | None
+    exclusive_minimum: bool
+    maximum: float | None
+    exclusive_maximum: bool
+    choices: list[str]
+    help: str
+
+
+class MethodReply(Reply):
+    """One method and the options it takes."""
+
+    name: str
+    help: str
+    options: list[str]
+
+
+class MethodsReply(Reply):
+    """All methods and options."""
+
+    methods: list[MethodReply]
+    options: list[OptionReply]
+
+
+class HealthReply(Reply):
+    """The service answers."""
+
+    status: Literal["alive", "ready"]
+
+
+class FieldProblem(Reply):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ProblemReply(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldProblem] | None = None
