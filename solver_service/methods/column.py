@@ -81,15 +81,16 @@ class Column:
             callback=callback,
         )
         proof = empty
-        try:
-            status = self._run(monitor, solvable)
-            if empty is not None:
-                status = Status.INCONSISTENT
-            elif status is Status.STAGNATED:
-                proof = self._prove(monitor)
-                status = status if proof is None else Status.INCONSISTENT
-        except Interrupted as interruption:
-            status, proof = interruption.status, None
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is noticed by its residual
+            try:
+                status = self._run(monitor, solvable)
+                if empty is not None:
+                    status = Status.INCONSISTENT
+                elif status is Status.STAGNATED:
+                    proof = self._prove(monitor)
+                    status = status if proof is None else Status.INCONSISTENT
+            except Interrupted as interruption:
+                status, proof = interruption.status, None
         return self._result(monitor, status, proof, start, self._state.seconds - prepared_before)
 
     def _run(self, monitor: Monitor, b: FloatArray) -> Status:

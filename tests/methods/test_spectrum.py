@@ -1,0 +1,74 @@
+"""Estimates of the spectrum against dense eigenvalues."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from solver_service.methods import sigma_max
+from solver_service.methods.spectrum import COARSE, FINE, row_spectrum, singular_values, symmetric_spectrum
+from solver_service.methods.systems import UnitDiagonal, UnitRows
+from solver_service.problems.matrix import Matrix
+
+
+def random(m: int, n: int, density: float = 0.1, seed: int = 0) -> sparse.csr_array:
+    return sparse.csr_array(sparse.random_array((m, n), density=density, rng=np.random.default_rng(seed)))
+
+
+def test_singular_values_of_small_matrices_are_exact_and_leave_zeros_out():
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((30, 4)) @ rng.standard_normal((4, 9))
+    values = singular_values(sparse.csr_array(A), 12)
+    dense = np.linalg.svd(A, compute_uv=False)[:4]
+    assert values[0] == pytest.approx(dense[0], rel=1e-10)
+    assert values[-1] == pytest.approx(dense[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(500, 80), (80, 500), (200, 200)])
+def test_estimates_lie_inside_the_spectrum_and_near_its_top(shape):
+    rows = UnitRows.of(random(*shape))
+    w = np.linalg.eigvalsh((rows.csr @ rows.csr.T if shape[0] < shape[1] else rows.csr.T @ rows.csr).toarray())
+    w /= rows.csr.shape[0]
+    for steps in (COARSE, FINE):
+        spectrum = row_spectrum(rows.csr, steps, sampled=False)
+        assert 0.9 * w[-1] <= spectrum.lambda_max <= w[-1] * (1 + 1e-12)
+        assert spectrum.mu >= w[w > 1e-12].min() * (1 - 1e-6)
+        assert spectrum.safe_lambda >= w[-1]
+
+
+def test_a_sample_of_a_tall_matrix_does_not_underestimate():
+    rows = UnitRows.of(random(40_000, 50))
+    w = np.linalg.eigvalsh((rows.csr.T @ rows.csr).toarray()) / rows.csr.shape[0]
+    assert rows.spectrum.sampled
+    assert w[-1] * 0.97 <= rows.spectrum.safe_lambda <= 1.3 * w[-1]
+
+
+def test_symmetric_spectrum_shows_indefiniteness():
+    G = random(300, 100)
+    positive = UnitDiagonal.of(sparse.csr_array(G.T @ G + sparse.eye_array(100)))
+    w = np.linalg.eigvalsh(positive.csr.toarray()) / 100
+    assert 0.95 * w[-1] <= positive.spectrum.lambda_max <= w[-1] * (1 + 1e-12)
+    assert positive.fine_spectrum.mu >= w[0] * (1 - 1e-9)
+    indefinite = sparse.csr_array(np.array([[1.0, 2.0], [2.0, 1.0]]))
+    assert symmetric_spectrum(indefinite, COARSE).mu < 0
+
+
+def test_unit_rows_leave_zero_rows_out_and_remember_where_rows_came_from():
+    A = random(50, 20, density=0.05, seed=3)
+    rows = UnitRows.of(A)
+    assert (np.diff(A.indptr) == 0).any()
+    np.testing.assert_array_equal(np.sort(rows.rows), np.flatnonzero(np.diff(A.indptr)))
+    np.testing.assert_allclose((rows.norms[:, None] * rows.csr.toarray()), A.toarray()[rows.rows], rtol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(rows.csr.toarray(), axis=1), 1.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_sigma_max(scale):
+    A = random(300, 120, seed=4) * scale
+    expected = np.linalg.svd(A.toarray() / scale, compute_uv=False)[0] * scale
+    assert sigma_max(Matrix.from_any(A)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_sigma_max_of_nothing():
+    assert sigma_max(Matrix.from_any(sparse.csr_array((4, 3)))) == 0.0
