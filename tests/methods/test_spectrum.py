@@ -28,7 +28,9 @@ def test_singular_values_of_small_matrices_are_exact_and_leave_zeros_out():
 @pytest.mark.parametrize("shape", [(500, 80), (80, 500), (200, 200)])
 def test_estimates_lie_inside_the_spectrum_and_near_its_top(shape):
     rows = UnitRows.of(random(*shape))
-    w = np.linalg.eigvalsh((rows.csr @ rows.csr.T if shape[0] < shape[1] else rows.csr.T @ rows.csr).toarray())
+    w = np.linalg.eigvalsh(
+        (rows.csr @ rows.csr.T if shape[0] < shape[1] else rows.csr.T @ rows.csr).toarray()
+    )
     w /= rows.csr.shape[0]
     for steps in (COARSE, FINE):
         spectrum = row_spectrum(rows.csr, steps, sampled=False)
