@@ -76,7 +76,7 @@ def test_cancel_deadline_and_callback_interrupt():
 
 
 def test_a_callback_that_returns_something_else_than_true_goes_on():
-    m = monitor(callback=lambda progress: "go on")
+    m = monitor(callback=lambda _: "go on")
     assert m.measure(np.full(3, 0.5)) > 0
 
 

@@ -1,4 +1,4 @@
-"""How a solve may end, for every method: limits, cancellation, stalls, proofs, and what the result then says."""
+"""How a solve may end, for every method: limits, cancellation, stalls, proofs, and what is said of it."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_numerically_singular_systems_are_a_result_not_an_error():
     A = np.array([[1.0, 2.0], [2.0, 4.0]])
     consistent = solver_service.solve(A, [1.0, 2.0])
     assert consistent.converged
-    assert [phase.method for phase in consistent.phases][0] == "direct"
+    assert consistent.phases[0].method == "direct"
     assert len(consistent.phases) > 1
     explicit = solver_service.solve(A, [1.0, 3.0], method="direct")
     assert explicit.status in (Status.STAGNATED, Status.INCONSISTENT)
@@ -243,5 +243,5 @@ def test_an_explicit_method_keeps_its_own_x_when_no_proof_is_found(tall):
         sparse.vstack([A, A]), np.concatenate([b, b]), method="kaczmarz", rtol=1e-12
     )
     assert result.method == "kaczmarz"
-    assert [phase.method for phase in result.phases][0] == "kaczmarz"
+    assert result.phases[0].method == "kaczmarz"
     assert sum(phase.epochs for phase in result.phases) == pytest.approx(result.epochs)
