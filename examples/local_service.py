@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
-import socket
 import subprocess
 import sysconfig
 import tempfile
@@ -23,13 +23,6 @@ class ServiceNotStartedError(Exception):
     """The service ended, or was not ready in time; the text ends with what it said."""
 
 
-def free_port() -> int:
-    """Find a port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextlib.contextmanager
 def local_service(
     log: Path, *, settings: Mapping[str, str] | None = None, waiting: Callable[[float], None] | None = None
@@ -45,12 +38,11 @@ def local_service(
     waiting : callable, optional
         Called with the seconds waited so far, several times a second, until the service is ready.
     """
-    port = free_port()
     program = Path(sysconfig.get_path("scripts")) / "solver-service"
     if not program.exists():
         raise ServiceNotStartedError(f"{program} is missing: install the package into this environment")
     with tempfile.TemporaryDirectory(prefix="solver-service-") as data, log.open("wb") as output:
-        command = [str(program), "serve", "--port", str(port), "--data-dir", data]
+        command = [str(program), "serve", "--port", "0", "--data-dir", data, "--json"]
         process = None
         try:
             # A signal in the middle of Popen would leave a child that nobody knows of.
@@ -59,12 +51,12 @@ def local_service(
                     command,
                     env={**os.environ, **(settings or {})},
                     stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
+                    stdout=subprocess.PIPE,
+                    stderr=output,
                     # Ctrl-C is ours to handle: the service is told to stop once, by `_stop`.
                     start_new_session=True,
                 )
-            address = f"http://127.0.0.1:{port}"
+            address = _announced(process, log)
             _wait_until_ready(address, process, log, waiting)
             yield address, process
         finally:
@@ -84,6 +76,17 @@ def _signals_held() -> Iterator[None]:
             signal.signal(number, handler)
         for number in received:
             signal.raise_signal(number)
+
+
+def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
+    assert process.stdout is not None
+    with process.stdout as announcements:
+        line = announcements.readline()
+    if not line:
+        raise ServiceNotStartedError(
+            f"the service ended with status {process.wait()}; it said:\n{_tail(log)}"
+        )
+    return str(json.loads(line)["url"])
 
 
 def _wait_until_ready(
