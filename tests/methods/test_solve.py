@@ -243,8 +243,8 @@ def test_timings_add_up(system):
     assert min(t.prepare, t.solve, t.verify) > 0
 
 
-KEYS = """x status converged residual_norm relative_residual target method reason iterations epochs row_updates
-parameters phases history timings advice minimum_norm forecast error_estimate certificate worst_equations
+KEYS = """x status converged residual_norm relative_residual target method reason iterations epochs
+row_updates parameters phases history timings advice minimum_norm forecast error_estimate certificate worst_equations
 columns"""
 PARAMETERS = "batch_size step_size momentum beta stable_rank lambda_max kappa threads seed tuning"
 
