@@ -35,7 +35,12 @@ def configure(level: str = "info", format_: LogFormat = "auto", stream: TextIO |
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        # Plain: other tracebacks show the values of variables, and so the users' data.
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if for_people
         else [structlog.processors.format_exc_info, _to_json]
     )
@@ -49,9 +54,7 @@ def configure(level: str = "info", format_: LogFormat = "auto", stream: TextIO |
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [], True
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes from bodies
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

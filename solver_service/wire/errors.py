@@ -39,7 +39,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "internal": (500, "Internal error"),
     "queue_full": (503, "Too much work is waiting"),
     "shutting_down": (503, "The service is stopping"),
-    "worker_lost": (503, "The worker process died"),
+    "worker_lost": (503, "A worker process died or is missing"),
     "out_of_memory": (503, "Not enough memory or disk space"),
 }
 """code → (HTTP status, title), in the order of the contract."""

@@ -1,0 +1,139 @@
+"""The reference: request bodies that handlers read raw, and problem documents for each call."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from ..wire.documents import MatrixBody, SystemBody, options_schema
+from ..wire.errors import MEDIA_TYPE, PROBLEMS, status_of
+from ..wire.replies import ProblemReply
+from .negotiation import JSON, MULTIPART
+
+_FILE: Final = {"type": "string", "format": "binary"}
+
+_COO_EXAMPLE: Final = {
+    "format": "coo",
+    "shape": [3, 2],
+    "row": [0, 1, 2],
+    "col": [0, 1, 1],
+    "data": [1.0, 2.0, 3.0],
+}
+_CSR_EXAMPLE: Final = {
+    "format": "csr",
+    "shape": [3, 2],
+    "indptr": [0, 1, 2, 3],
+    "indices": [0, 1, 1],
+    "data": [1.0, 2.0, 3.0],
+}
+
+SYSTEM_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        JSON: {
+            "schema": SystemBody.model_json_schema(),
+            "examples": {
+                "coo": {
+                    "summary": "A whole system",
+                    "value": {"matrix": _COO_EXAMPLE, "b": [1.0, 2.0, 3.0], "options": {"rtol": 1e-8}},
+                },
+                "stored": {
+                    "summary": "A stored matrix, two right-hand sides",
+                    "value": {
+                        "matrix": {"id": "mat_00000000000000000000000000000000"},
+                        "b": [[1.0, 0.0], [2.0, 1.0], [3.0, 1.5]],
+                    },
+                },
+                "base64": {
+                    "summary": "b as raw little-endian numbers",
+                    "value": {
+                        "matrix": _CSR_EXAMPLE,
+                        "b": {"base64": "AAAAAAAA8D8AAAAAAAAAQAAAAAAAAAhA", "dtype": "<f8"},
+                    },
+                },
+            },
+        },
+        MULTIPART: {
+            "schema": {
+                "type": "object",
+                "required": ["b"],
+                "additionalProperties": False,
+                "description": "exactly one of matrix and matrix_id",
+                "properties": {
+                    "matrix": {
+                        **_FILE,
+                        "description": "Matrix Market (plain or gzip), SciPy .npz, .npy or JSON",
+                    },
+                    "matrix_id": {"type": "string"},
+                    "b": {**_FILE, "description": ".npy, Matrix Market or JSON"},
+                    "x0": {**_FILE, "description": "like b"},
+                    "options": options_schema(),
+                    "priority": {"type": "integer", "minimum": -10, "maximum": 10},
+                    "deadline": {"type": "number", "exclusiveMinimum": 0},
+                },
+            },
+            "encoding": {"options": {"contentType": JSON}},
+        },
+    },
+}
+
+MATRIX_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        JSON: {
+            "schema": MatrixBody.model_json_schema(),
+            "examples": {
+                "coo": {"summary": "By coordinates", "value": _COO_EXAMPLE},
+                "csr": {"summary": "By compressed rows", "value": _CSR_EXAMPLE},
+            },
+        },
+        MULTIPART: {
+            "schema": {
+                "type": "object",
+                "required": ["matrix"],
+                "additionalProperties": False,
+                "properties": {"matrix": _FILE},
+            }
+        },
+        "application/octet-stream": {
+            "schema": {**_FILE, "description": "Matrix Market (plain or gzip), SciPy .npz or .npy"}
+        },
+    },
+}
+
+_EVERYWHERE: Final = ("internal",)
+
+
+def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a call that may fail with these codes."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for code in (*codes, *_EVERYWHERE):
+        listed = by_status.setdefault(status_of(code), {"model": ProblemReply, "description": ""})
+        listed["description"] = f"{listed['description']}, `{code}`".removeprefix(", ")
+    return by_status
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` describe errors with the media type that they have."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            _mark_problems(schema)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+def _mark_problems(schema: dict[str, Any]) -> None:
+    statuses = {str(status) for status, _ in PROBLEMS.values()}
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if status in statuses and JSON in response.get("content", {}):
+                    response["content"] = {MEDIA_TYPE: response["content"][JSON]}
