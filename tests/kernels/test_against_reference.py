@@ -109,9 +109,7 @@ def test_kaczmarz_momentum_steps(rng, raw, batch, kind, ramped):
     restarts = 0
     for S in batches(rng, M, batch, steps=60):
         c = A[S] @ ry - b[S]
-        total = kernels.kaczmarz_momentum_steps(
-            *raw(A), b, norms, S, batch, 1.1, 0.8, kind, x, y, g, ramp
-        )
+        total = kernels.kaczmarz_momentum_steps(*raw(A), b, norms, S, batch, 1.1, 0.8, kind, x, y, g, ramp)
         rx, ry, turn = rule.update(rule.damped(), 1.1 / batch, rx, ry, c @ A[S])
         if rule.restarts(turn):
             restarts += 1

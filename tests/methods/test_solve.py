@@ -244,8 +244,8 @@ def test_timings_add_up(system):
 
 
 KEYS = """x status converged residual_norm relative_residual target method reason iterations epochs
-row_updates parameters phases history timings advice minimum_norm forecast error_estimate certificate worst_equations
-columns"""
+row_updates parameters phases history timings advice minimum_norm forecast error_estimate certificate
+worst_equations columns"""
 PARAMETERS = "batch_size step_size momentum beta stable_rank lambda_max kappa threads seed tuning"
 
 
