@@ -107,7 +107,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rhs", type=Path, metavar="FILE", help="with this right-hand side")
     parser.add_argument("--pixels", type=int, default=128, help="side of the phantom (%(default)s)")
     parser.add_argument("--method", default="auto", help="which method to run (%(default)s)")
-    parser.add_argument("--rtol", type=float, default=1e-6, help="relative residual to reach (%(default)s)")
+    parser.add_argument("--rtol", type=float, default=1e-4, help="relative residual to reach (%(default)s)")
     parser.add_argument("--server", metavar="URL", help="use this running service instead of starting one")
     parser.add_argument(
         "--output", type=Path, default=Path("solver-output"), metavar="FOLDER", help="(%(default)s)"
