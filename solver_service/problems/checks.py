@@ -7,7 +7,7 @@ from typing import Any, NoReturn, SupportsIndex, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 
 from ..errors import (
     DimensionMismatchError,
@@ -20,6 +20,7 @@ from ..errors import (
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IndexArray: TypeAlias = NDArray[np.signedinteger[Any]]
+CSR: TypeAlias = "csr_array[np.float64, tuple[int, int]]"  # subscripted for the type checker only
 
 MAX_DIMENSION = 2**48  # an array of offsets this long fits no address space
 

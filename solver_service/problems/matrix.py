@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,7 @@ from scipy.sparse import csr_array
 
 from ..errors import NonFiniteError
 from . import layouts
-from .checks import fail, narrow
-
-if TYPE_CHECKING:
-    CSR: TypeAlias = csr_array[np.float64, tuple[int, int]]
+from .checks import CSR, fail, narrow
 
 _HASH_CHUNK = 1 << 18
 
