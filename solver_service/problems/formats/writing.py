@@ -42,7 +42,7 @@ def write_matrix(matrix: Matrix, target: Path | BinaryIO, kind: FileKind | None 
             return
         if kind == "mtx.gz":
             # No name and no time in the gzip header: the same matrix gives the same bytes.
-            packed = gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=6, mtime=0)
+            packed = gzip.GzipFile(filename="", fileobj=stream, mode="wb", compresslevel=3, mtime=0)
             stream = cast(BinaryIO, closing.enter_context(packed))
         mmwrite(stream, matrix.csr, field="real", symmetry="general")
 

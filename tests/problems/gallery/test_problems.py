@@ -1,3 +1,4 @@
+import doctest
 import math
 
 import numpy as np
@@ -138,3 +139,7 @@ def test_the_wide_one_has_its_solution_in_the_row_space():
 def test_exported_names():
     for name in gallery.__all__:
         assert hasattr(gallery, name)
+
+
+def test_the_example_in_the_documentation():
+    assert doctest.testmod(gallery) == (0, 2)
