@@ -135,6 +135,7 @@ class Column:
         except Interrupted:
             if process is not None:
                 monitor.settle(process.solution())
+            self._track_norm(spec, process, monitor, None, *before[3:])
             raise
         except MemoryError:
             if self._options.method != "auto":
@@ -144,8 +145,7 @@ class Column:
             if process is not None:
                 self._parameters = process.parameters()
             self._log(spec.name, self._reason, monitor, before[:3])
-            self._track_norm(spec, monitor, status, before[3], before[4])
-        return status
+        return self._track_norm(spec, process, monitor, status, *before[3:])
 
     def _prove(self, monitor: Monitor) -> Certificate | None:
         """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
@@ -176,16 +176,25 @@ class Column:
         )
 
     def _track_norm(
-        self, spec: MethodSpec, monitor: Monitor, status: Status | None, x: FloatArray, x_norm: float
-    ) -> None:
-        """Keep count of whether x is still sure to lie in the row space, and leave no x that is not."""
-        if spec.unique and status is Status.CONVERGED:
+        self,
+        spec: MethodSpec,
+        process: Process | None,
+        monitor: Monitor,
+        status: Status | None,
+        x: FloatArray,
+        x_norm: float,
+    ) -> Status | None:
+        """Keep count of whether x lies in the row space; where it has to, leave no x that may not."""
+        if spec.row_space:
+            return status
+        if status is Status.CONVERGED and process is not None and process.unique:
             self._minimum_norm = None
-        elif not spec.row_space:
-            if self._options.minimum_norm:
-                monitor.best_x, monitor.best_norm = x, x_norm
-            elif monitor.best_x is not x:
-                self._minimum_norm = False
+        elif self._options.minimum_norm:
+            monitor.best_x, monitor.best_norm = x, x_norm
+            return Status.STAGNATED if status is Status.CONVERGED else status
+        elif monitor.best_x is not x:
+            self._minimum_norm = False
+        return status
 
     def _drive_verified(
         self, process: Process, monitor: Monitor, forecast_limit: float | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse.linalg import SuperLU
 
 from ..errors import FieldError, MethodNotApplicableError
 from .monitor import Monitor
@@ -10,6 +11,8 @@ from .result import FloatArray, Parameters, Status
 from .state import State
 
 _REFINEMENTS = 5
+_HAGER_STEPS = 5
+_NEARLY_SINGULAR = 1e14
 
 
 class Direct:
@@ -27,6 +30,7 @@ class Direct:
     def advance(self, monitor: Monitor) -> Status | None:
         """Everything: factors, solution, refinement."""
         factors = self._state.factors
+        monitor.work.iterations += 1
         monitor.tick()
         if factors is None:
             return Status.STAGNATED
@@ -43,8 +47,13 @@ class Direct:
                 x, norm = better, improved
         if np.isfinite(norm):
             self._x = x
-        monitor.work.iterations += 1
         return Status.STAGNATED
+
+    @property
+    def unique(self) -> bool:
+        """Whether A is far enough from singular that there is no other solution."""
+        factors = self._state.factors
+        return factors is not None and condition_estimate(self._state, factors) < _NEARLY_SINGULAR
 
     def solution(self) -> FloatArray:
         """The refined solution, or x0 if there is none."""
@@ -57,6 +66,27 @@ class Direct:
     def parameters(self) -> Parameters:
         """None of the mini-batch parameters apply."""
         return Parameters()
+
+
+def condition_estimate(state: State, factors: SuperLU) -> float:
+    """κ₁(A), estimated from below by a few solves (Hager 1984)."""
+    n = state.A.shape[0]
+    x = np.full(n, 1.0 / n)
+    estimate = 0.0
+    with np.errstate(all="ignore"):
+        for _ in range(_HAGER_STEPS):
+            y = factors.solve(x)
+            estimate = float(np.abs(y).sum())
+            signs = np.copysign(1.0, y)
+            z = factors.solve(signs, "T")  # type: ignore[call-overload]  # the stubs lack SciPy's `trans`
+            j = int(np.argmax(np.abs(z)))
+            if not abs(z[j]) > z @ x:
+                break
+            x = np.zeros(n)
+            x[j] = 1.0
+        column_sums = np.bincount(state.A.indices, weights=np.abs(state.A.data), minlength=n)
+        estimate *= float(column_sums.max())
+    return estimate if np.isfinite(estimate) else np.inf
 
 
 def require_structure(state: State) -> None:

@@ -46,6 +46,7 @@ class _Chunked(ABC):
     """A SciPy method run in chunks, each twice as long as the one before, from the last x."""
 
     residual_estimate = None
+    unique = False
     _epochs_per_iteration: float
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:

@@ -159,7 +159,7 @@ class Monitor:
     def _record(self, norm: float, *, exact: bool) -> None:
         work, history = self.work, self._history
         point = HistoryPoint(work.iterations, work.epochs, self.seconds, self.relative(norm), exact)
-        if history and history[-1].epochs == work.epochs:
+        if history and history[-1].iterations == work.iterations:
             if exact:
                 history[-1] = point
             return

@@ -30,6 +30,10 @@ class Process(Protocol):
     def residual_estimate(self) -> float | None:
         """An estimate of ‖b − A x‖ at hand, None where each piece of work is worth a measurement."""
 
+    @property
+    def unique(self) -> bool:
+        """Asked after success: whether it shows that there is no other solution."""
+
     def solution(self) -> FloatArray:
         """The iterate x, (n,); valid until the next `advance`."""
 
@@ -114,8 +118,10 @@ class _Pace:
         if spent > 1.02 * self._points[-1][0] or len(self._points) < 2:
             self._points.append((spent, best))
         if spent >= self._patience:
-            half = max(value for epochs, value in self._points if epochs >= 0.5 * spent)
-            self.stalled = best > _STALL_FACTOR * half and len(self._points) > 2
+            # The first value of the last three quarters: sampling makes residuals jump, and a lucky low one
+            # must not make the rest look like a stall.
+            earlier = next(value for epochs, value in self._points if epochs >= 0.25 * spent)
+            self.stalled = best > _STALL_FACTOR * earlier and len(self._points) > 2
 
     def hopeless(self, monitor: Monitor) -> bool:
         if self._forecast_limit is None:

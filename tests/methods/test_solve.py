@@ -13,6 +13,7 @@ from scipy.sparse.linalg import lsmr
 import solver_service
 from solver_service import Status
 from solver_service.methods.result import ColumnResult, Parameters, Result
+from solver_service.methods.spectrum import Spectrum
 
 SAMPLED = ["kaczmarz", "coordinate_descent"]
 
@@ -147,6 +148,70 @@ def test_minimum_norm_is_not_claimed_where_it_does_not_hold(deficient, system):
     assert caught.value.errors[0].field == "x0"
 
 
+def test_direct_on_a_singular_matrix_is_not_passed_off_as_the_only_solution():
+    """Rounding hides the singularity from SuperLU: it returns one of many solutions with a small residual."""
+    rng = np.random.default_rng(4)
+    A = rng.standard_normal((30, 20)) @ rng.standard_normal((20, 30))
+    b = A @ rng.standard_normal(30)
+    any_solution = solver_service.solve(A, b, method="direct")
+    assert any_solution.minimum_norm is not None or not any_solution.converged
+    least = solver_service.solve(A, b, minimum_norm=True, rtol=1e-9)
+    assert least.converged
+    assert least.minimum_norm is True
+    np.testing.assert_allclose(least.x, np.linalg.pinv(A, rcond=1e-10) @ b, rtol=1e-5, atol=1e-7)
+
+
+def test_an_interrupted_column_method_does_not_claim_the_minimum_norm(deficient):
+    A, b = deficient
+    result = solver_service.solve(A, b, method="coordinate_descent", rtol=1e-14, callback=lambda _: True)
+    assert result.status is Status.CANCELLED
+    assert result.minimum_norm is False
+
+
+def test_empty_columns_keep_what_x0_had(system):
+    A, b, x = system
+    wide = sparse.csr_array(sparse.hstack([A, sparse.csr_array((600, 2))]))
+    for method in SAMPLED:
+        result = solver_service.solve(wide, b, x0=np.append(x + 1e-3, [7.0, 8.0]), method=method)
+        assert result.iterations > 0
+        assert result.converged
+        np.testing.assert_array_equal(result.x[80:], [7.0, 8.0])
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+@pytest.mark.parametrize("momentum", ["heavy_ball", "nesterov"])
+def test_one_full_step_is_the_gradient_step(system, method, momentum):
+    A, b, _ = system
+    side = A if method == "kaczmarz" else sparse.csr_array(A.T)
+    side = side[np.flatnonzero(np.diff(side.indptr))]
+    norms = np.sqrt((side.toarray() ** 2).sum(axis=1))
+    count = side.shape[0]
+    result = solver_service.solve(
+        A, b, method=method, momentum=momentum, beta=0.5, step_size=2.0, batch_size=count, max_epochs=1.001
+    )
+    assert result.iterations == 1
+    if method == "kaczmarz":
+        scaled = b[np.flatnonzero(np.diff(A.indptr))] / norms
+        expected = 2.0 / count * (side / norms[:, None]).T @ scaled
+    else:
+        expected = np.zeros(80)
+        expected[np.flatnonzero(np.diff(sparse.csr_array(A.T).indptr))] = 2.0 / count * (side @ b) / norms**2
+    np.testing.assert_allclose(result.x, expected, rtol=1e-10)
+
+
+def test_an_underestimated_spectrum_is_noticed_and_corrected(system):
+    A, b, x = system
+    prepared = solver_service.prepare(A)
+    rows = prepared.state.rows
+    true = rows.spectrum
+    rows.__dict__["spectrum"] = Spectrum(true.lambda_max / 30, true.mu)
+    result = prepared.solve(b, method="kaczmarz", batch_size=500, rtol=1e-8)
+    assert result.converged
+    np.testing.assert_allclose(result.x, x, atol=1e-5)
+    too_long = 1 / (1 / 500 + (1 - 1 / 500) * true.lambda_max / 30)
+    assert result.parameters.step_size < too_long / 1.9
+
+
 def test_a_failed_direct_phase_does_not_spoil_the_minimum_norm():
     A = np.array([[1.0, 2.0], [2.0, 4.0 + 1e-16]])  # singular in float64
     result = solver_service.solve(A, [1.0, 2.0], minimum_norm=True)
@@ -278,6 +343,8 @@ def test_zero_rows_and_columns_are_left_out(system):
         assert result.converged, method
         np.testing.assert_allclose(result.x[:80], x, atol=1e-6)
         assert not result.x[80:].any()
+        passes = wide.shape[1] if method == "coordinate_descent" else wide.shape[0]
+        assert result.phases[-1].epochs == 0 or result.row_updates == pytest.approx(result.epochs * passes)
 
 
 def test_a_matrix_of_zeros(system):

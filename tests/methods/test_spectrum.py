@@ -33,7 +33,7 @@ def test_estimates_lie_inside_the_spectrum_and_near_its_top(shape):
     )
     w /= rows.csr.shape[0]
     for steps in (COARSE, FINE):
-        spectrum = row_spectrum(rows.csr, steps, sampled=False)
+        spectrum = row_spectrum(rows.csr, steps)
         assert 0.9 * w[-1] <= spectrum.lambda_max <= w[-1] * (1 + 1e-12)
         assert spectrum.mu >= w[w > 1e-12].min() * (1 - 1e-6)
         assert spectrum.safe_lambda >= w[-1]
