@@ -67,11 +67,15 @@ class Buffer:
                 self._sink.close()
             remove([self._path])
 
+    @staticmethod
+    def _open(path: Path) -> BinaryIO:
+        return path.open("xb")
+
     def _move_to_disk(self) -> None:
         assert isinstance(self._sink, BytesIO)
         collected = self._sink.getvalue()
         path = self._spool.new_path()
-        self._sink = path.open("xb")
+        self._sink = self._open(path)
         self._path = path
         self._sink.write(collected)
 

@@ -124,6 +124,8 @@ def install(app: FastAPI) -> None:
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
             _mark_problems(schema)
+            for name in ("HTTPValidationError", "ValidationError"):
+                schema["components"]["schemas"].pop(name, None)
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -134,6 +136,8 @@ def _mark_problems(schema: dict[str, Any]) -> None:
     statuses = {str(status) for status, _ in PROBLEMS.values()}
     for path in schema["paths"].values():
         for operation in path.values():
+            if operation["responses"].get("422", {}).get("description") == "Validation Error":
+                del operation["responses"]["422"]  # FastAPI adds it wherever there are parameters
             for status, response in operation["responses"].items():
                 if status in statuses and JSON in response.get("content", {}):
                     response["content"] = {MEDIA_TYPE: response["content"][JSON]}

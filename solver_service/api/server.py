@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -14,6 +13,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import orjson
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -21,6 +21,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ..settings import Settings
 from ..wire.errors import MEDIA_TYPE, problem_document
 from .app import create_app
+
+logger = structlog.stdlib.get_logger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 _BACKLOG = 2048
@@ -181,10 +183,14 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         The port is taken or the data folder cannot be written.
     """
     prepare_folder(settings.data_dir)
-    sock = bind(settings.host, settings.port)
-    with sock:
+    with bind(settings.host, settings.port) as sock:
         url = url_of(sock)
-        server = make_server(create_app(settings), settings, lambda: announce(url))
+
+        def listening() -> None:
+            logger.info("listening", url=url)
+            announce(url)
+
+        server = make_server(create_app(settings), settings, listening)
         try:
             server.run(sockets=[sock])
         except SystemExit:
@@ -192,4 +198,3 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         finally:
             for stop in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(stop, signal.SIG_IGN)  # on the way out there is nothing left to interrupt
-    sys.stdout.flush()

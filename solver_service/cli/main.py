@@ -36,6 +36,6 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="solver-service")
+@click.version_option(package_name="solver-service", prog_name="solver-service")
 def main() -> None:
     """Solve sparse linear systems A x = b, and verify every answer."""

@@ -21,6 +21,9 @@ WARM_START = OptionSpec(
 )
 """The option that exists over HTTP only."""
 
+HTTP_DEFAULTS = {"threads": 1}
+"""Defaults that differ from those of the Python API: a service shares its cores."""
+
 HTTP_OPTIONS: tuple[OptionSpec, ...] = (*OPTIONS, WARM_START)
 
 Priority = Annotated[int, Field(ge=-10, le=10, description="higher first")]
@@ -106,8 +109,9 @@ def http_options(value: object) -> Options:
     problem = WARM_START.check(values.pop(WARM_START.name, WARM_START.default))
     if problem is not None:
         raise InvalidInputError(problem, errors=[FieldError(WARM_START.name, problem)])
-    if values.get("threads") is None:
-        values["threads"] = 1
+    for name, default in HTTP_DEFAULTS.items():
+        if values.get(name) is None:
+            values[name] = default
     return Options.from_mapping(values)
 
 
@@ -121,7 +125,7 @@ def options_schema() -> dict[str, Any]:
 
 
 def _option_schema(spec: OptionSpec) -> dict[str, Any]:
-    default = 1 if spec.name == "threads" else spec.default
+    default = HTTP_DEFAULTS.get(spec.name, spec.default)
     kind: dict[str, Any] = {"type": spec.kind}
     if spec.minimum is not None:
         kind["exclusiveMinimum" if spec.exclusive_minimum else "minimum"] = spec.minimum
@@ -177,7 +181,7 @@ class SystemBody(Document):
     priority: Priority = 0
     deadline: Deadline | None = None
     options: Annotated[Any, PlainValidator(http_options), WithJsonSchema(options_schema())] = Field(
-        default_factory=lambda: Options(threads=1)
+        default_factory=lambda: http_options({})
     )
 
 
@@ -186,6 +190,4 @@ class ScalarFields(Document):
 
     priority: Priority = 0
     deadline: Deadline | None = None
-    options: Annotated[Any, PlainValidator(http_options)] = Field(
-        default_factory=lambda: Options(threads=1)
-    )
+    options: Annotated[Any, PlainValidator(http_options)] = Field(default_factory=lambda: http_options({}))

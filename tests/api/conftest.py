@@ -29,7 +29,7 @@ from solver_service.settings import Settings
 def logged() -> Iterator[io.StringIO]:
     """What the application logs, as JSON lines."""
     stream = io.StringIO()
-    log.configure("debug", "json", stream)
+    log.configure("info", "json", stream)
     yield stream
     log.configure("warning", "json", sys.__stderr__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from ...methods.registry import METHODS
-from ...wire.documents import HTTP_OPTIONS
+from ...wire.documents import HTTP_DEFAULTS, HTTP_OPTIONS
 from ...wire.replies import MethodReply, MethodsReply, OptionReply
 from ..responses import json_response
 
@@ -33,7 +33,7 @@ def methods_reply() -> MethodsReply:
         OptionReply(
             name=spec.name,
             type=spec.kind,
-            default=spec.default,
+            default=HTTP_DEFAULTS.get(spec.name, spec.default),
             nullable=spec.nullable,
             minimum=spec.minimum,
             exclusive_minimum=spec.exclusive_minimum,
