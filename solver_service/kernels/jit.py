@@ -20,8 +20,12 @@ TWO = np.uint64(2)
 
 
 def kernel(function: F) -> F:
-    """Compile on first use; division by zero gives inf or NaN as in NumPy."""
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    """Compile on first use; division by zero gives inf or NaN as in NumPy.
+
+    Without numba's run-time memory management, as kernels allocate nothing: its reference counts on arrays are
+    atomic, and made a call of one kernel by another cost more than a short row.
+    """
+    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function))
 
 
 class RawCSR(NamedTuple):
