@@ -35,8 +35,6 @@ Report: TypeAlias = tuple[Literal["preloaded", "broken", "forked", "refused", "e
 
 def main(control_fd: int, reports_fd: int, board_fd: int, slots: int, preload: Sequence[str]) -> None:
     """Preload, then fork on request until the parent goes away."""
-    for unwelcome in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(unwelcome, signal.SIG_IGN)  # the parent decides when workers end
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # there may be no stderr
         os.dup2(2, 1)  # results and logs own the standard output; what libraries print must not mix in
         faulthandler.enable()

@@ -183,11 +183,13 @@ def _spawn(config: PoolConfig, descriptors: tuple[int, int, int]) -> subprocess.
     control, reports, board = descriptors
     path = [str(entry) for entry in sys.path]
     program = (
+        # Signals first: the imports take a while. The parent decides when workers end.
+        "import signal as s; s.signal(s.SIGINT, s.SIG_IGN); s.signal(s.SIGTERM, s.SIG_IGN); "
         f"import sys; sys.path[:] = {path!r}; from {fork_server.__name__} import main; "
         f"main({control}, {reports}, {board}, {config.workers}, {list(config.preload)!r})"
     )
     return subprocess.Popen(  # noqa: S603  # our own interpreter and program
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],  # -P: no modules from the working directory
         stdin=subprocess.DEVNULL,
         env={**os.environ, **config.environment},
         pass_fds=descriptors,

@@ -101,7 +101,8 @@ def test_modules_in_the_working_directory_shadow_nothing(tmp_path):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "program.py").write_text(GUARDED)
-    (tmp_path / "socket.py").write_text("raise RuntimeError('the wrong module')")
+    for name in ("enum", "signal", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module')")
     process = subprocess.Popen(
         [sys.executable, str(folder / "program.py")],
         env={**os.environ, "PYTHONPATH": str(HERE)},
