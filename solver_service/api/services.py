@@ -33,9 +33,9 @@ class Services:
         self.settings = settings
         self.signal = StopSignal()
         self.spool = Spool(folder / "spool")
-        self.store = MatrixStore(folder / "matrices")
+        self.store = MatrixStore(folder)
         config = TaskConfig(
-            matrices=folder / "matrices",
+            data_dir=folder,
             limits=InputLimits(limits_of(settings), settings.max_json_bytes),
             cache_bytes=settings.prepared_cache_bytes,
             default_deadline=settings.default_deadline,

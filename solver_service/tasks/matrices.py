@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..engine import TaskContext
+from ..errors import SolverServiceError
 from ..methods import sigma_max
 from ..problems.formats import write_matrix
 from ..problems.matrix import Matrix
 from ..problems.properties import MatrixProperties, describe
-from ..storage import MatrixRecord
+from ..storage import MatrixRecord, MatrixStore
 from ..wire.systems import Content, read_any, read_matrix_document
 from . import state
 from .replies import Reply, disk_errors
@@ -64,9 +65,11 @@ def store_matrix(context: TaskContext, request: StoreRequest) -> Stored:
     worker = state.current()
     read = read_matrix_document if request.must_be_json else read_any
     matrix = read(request.content, worker.config.limits)
-    with disk_errors():
-        record, created = worker.store.put(matrix, name=request.name, properties=properties_of(matrix))
-    return Stored(record, created)
+    known = _stored_before(worker.store, matrix)
+    if known is not None:
+        return Stored(known, created=False)
+    properties = asdict(properties_of(matrix))
+    return Stored(*worker.store.put(matrix, name=request.name, properties=properties))
 
 
 def export_matrix(context: TaskContext, request: ExportRequest) -> Reply:
@@ -85,3 +88,12 @@ def properties_of(matrix: Matrix) -> MatrixProperties:
     norm, largest = properties.frobenius_norm, sigma_max(matrix)
     rank = (norm / largest) ** 2 if norm is not None and largest else None
     return replace(properties, sigma_max=largest, stable_rank=rank)
+
+
+def _stored_before(store: MatrixStore, matrix: Matrix) -> MatrixRecord | None:
+    """Look before the properties are computed, which is most of the work."""
+    try:
+        store.open(matrix.id)
+        return store.get(matrix.id)
+    except SolverServiceError:  # not there; or damaged, which `put` mends
+        return None

@@ -18,7 +18,7 @@ class TaskConfig:
 
     Parameters
     ----------
-    matrices : Path
+    data_dir : Path
         Folder of the matrix store.
     limits : InputLimits
     cache_bytes : int
@@ -27,7 +27,7 @@ class TaskConfig:
         Seconds from acceptance to answer.
     """
 
-    matrices: Path
+    data_dir: Path
     limits: InputLimits
     cache_bytes: int
     default_deadline: float
@@ -79,7 +79,7 @@ _current: WorkerState | None = None
 def configure(config: TaskConfig) -> None:
     """Prepare this process for tasks. The pool's initializer."""
     global _current  # one worker, one state
-    _current = WorkerState(config, MatrixStore(config.matrices), PreparedCache(config.cache_bytes))
+    _current = WorkerState(config, MatrixStore(config.data_dir), PreparedCache(config.cache_bytes))
 
 
 def current() -> WorkerState:

@@ -18,8 +18,8 @@ def test_properties(worker, matrix, stored):
     A = matrix(8)
     singular = np.linalg.svd(A.toarray(), compute_uv=False)
     properties = stored(A).record.properties
-    assert properties.sigma_max == pytest.approx(singular[0], rel=1e-3)
-    assert properties.stable_rank == pytest.approx((singular**2).sum() / singular[0] ** 2, rel=1e-2)
+    assert properties["sigma_max"] == pytest.approx(singular[0], rel=1e-3)
+    assert properties["stable_rank"] == pytest.approx((singular**2).sum() / singular[0] ** 2, rel=1e-2)
 
 
 def test_the_zero_matrix_has_no_stable_rank():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -161,5 +160,7 @@ def matrix_reply(record: MatrixRecord) -> MatrixReply:
         nnz=record.nnz,
         bytes=record.bytes,
         created_at=record.created_at,
-        properties=PropertiesReply(**asdict(record.properties)),
+        properties=PropertiesReply(
+            **{name: record.properties.get(name) for name in PropertiesReply.model_fields}
+        ),
     )
