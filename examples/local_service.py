@@ -83,9 +83,7 @@ def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
     with process.stdout as announcements:
         line = announcements.readline()
     if not line:
-        raise ServiceNotStartedError(
-            f"the service ended with status {process.wait()}; it said:\n{_tail(log)}"
-        )
+        raise ServiceNotStartedError(f"the service ended with status {process.wait()}; it said:\n{tail(log)}")
     return str(json.loads(line)["url"])
 
 
@@ -102,13 +100,12 @@ def _wait_until_ready(
                     return
             with contextlib.suppress(subprocess.TimeoutExpired):
                 status = process.wait(timeout=0.1)
-                raise ServiceNotStartedError(
-                    f"the service ended with status {status}; it said:\n{_tail(log)}"
-                )
-    raise ServiceNotStartedError(f"the service was not ready after {waited:.0f} s; it said:\n{_tail(log)}")
+                raise ServiceNotStartedError(f"the service ended with status {status}; it said:\n{tail(log)}")
+    raise ServiceNotStartedError(f"the service was not ready after {waited:.0f} s; it said:\n{tail(log)}")
 
 
-def _tail(log: Path, lines: int = 20) -> str:
+def tail(log: Path, lines: int = 20) -> str:
+    """Read the last lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 

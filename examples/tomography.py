@@ -26,7 +26,7 @@ import httpx2
 import numpy as np
 import pictures
 import scipy.sparse
-from local_service import ServiceNotStartedError, local_service
+from local_service import ServiceNotStartedError, local_service, tail
 from numpy.typing import NDArray
 
 from solver_service.errors import SolverServiceError
@@ -37,6 +37,10 @@ CONVERGED, NOT_CONVERGED, BAD_INPUT, NO_SERVICE = 0, 1, 2, 3
 
 class BadInputError(Exception):
     """The input cannot be solved; the text says why in one sentence."""
+
+
+class ServiceFailedError(Exception):
+    """The service could not do its work; the text is what it says about that."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return BAD_INPUT
-    except ServiceNotStartedError as error:
+    except (ServiceNotStartedError, ServiceFailedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return NO_SERVICE
     except httpx2.TransportError as error:
@@ -173,7 +177,10 @@ def service(address: str | None, log: Path) -> Iterator[str]:
     started = time.monotonic()
     with local_service(log, waiting=waiting) as (local, _):
         print(f"ready at {local} after {time.monotonic() - started:.1f} s")
-        yield local
+        try:
+            yield local
+        except (ServiceFailedError, httpx2.TransportError) as error:
+            raise ServiceFailedError(f"{error}; its log, {log}, ends with\n{tail(log)}") from error
 
 
 def solve(address: str, system: System, options: dict[str, Any]) -> Answer:
@@ -200,7 +207,7 @@ def solve(address: str, system: System, options: dict[str, Any]) -> Answer:
 
 
 def checked(response: httpx2.Response) -> httpx2.Response:
-    """Pass on a success; turn the service's refusal into one sentence."""
+    """Pass on a success; turn a refusal into one sentence."""
     if response.is_success:
         return response
     try:
@@ -209,6 +216,8 @@ def checked(response: httpx2.Response) -> httpx2.Response:
         sentence = reasons or problem["detail"]
     except (ValueError, KeyError, TypeError):
         sentence = f"the service answered {response.status_code} without saying why"
+    if response.is_server_error:
+        raise ServiceFailedError(f"{sentence} (status {response.status_code})")
     raise BadInputError(sentence)
 
 
