@@ -222,8 +222,10 @@ class Column:
         self, monitor: Monitor, status: Status, proof: Certificate | None, start: float, prepare: float
     ) -> Result:
         x = _scaled(monitor.best_x, self._x_exponent)
-        r, residual_norm = self._residual(_scaled(x, -self._x_exponent))
-        if residual_norm <= self._target:
+        r, size = self._residual(_scaled(x, -self._x_exponent))
+        # Judged on the numbers that are reported: scaling back may round where they are subnormal.
+        residual_norm, target = _ldexp(size, self._b_exponent), _ldexp(self._target, self._b_exponent)
+        if residual_norm <= target:
             status, proof = Status.CONVERGED, None
         elif status is Status.CONVERGED:
             status = Status.STAGNATED
@@ -233,9 +235,9 @@ class Column:
         return Result(
             x=x,
             status=status,
-            residual_norm=_ldexp(residual_norm, self._b_exponent),
-            relative_residual=residual_norm / self._b_norm if self._b_norm > 0.0 else 0.0,
-            target=_ldexp(self._target, self._b_exponent),
+            residual_norm=residual_norm,
+            relative_residual=size / self._b_norm if self._b_norm > 0.0 else 0.0,
+            target=target,
             method=self._method,
             reason=self._reason,
             iterations=work.iterations,

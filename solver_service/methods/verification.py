@@ -46,10 +46,17 @@ def worst_equations(r: FloatArray) -> tuple[WorstEquation, ...]:
 def certificate(state: State, b: FloatArray, y: FloatArray, radius: float) -> Certificate:
     """‖b − A x‖ ≥ (|bᵀy| − radius·‖Aᵀy‖)/‖y‖ for every ‖x‖ ≤ radius, as yᵀ(b − A x) ≤ ‖y‖·‖b − A x‖.
 
-    `y` is scaled to unit norm. The bound may be useless (even negative); that is for the caller to judge.
+    `y` is scaled to unit norm. What rounding may hide in Aᵀy is counted as if it were there. The bound may be
+    useless (even negative); that is for the caller to judge.
     """
     unit = y / norm(y)
-    bound = abs(float(b @ unit)) - radius * norm(state.AT @ unit)
+    AT = RawCSR.of(state.AT)
+    nothing = np.zeros(AT.rows)
+    hidden = np.finfo(np.float64).eps * norm(
+        true_residual(AT._replace(data=np.abs(AT.data)), nothing, np.abs(unit))
+    )
+    product = norm(true_residual(AT, nothing, unit)) + hidden
+    bound = abs(float(np.sum(b.astype(np.longdouble) * unit))) - radius * product
     return Certificate(unit, bound, radius)
 
 
