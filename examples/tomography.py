@@ -110,13 +110,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--matrix", type=Path, metavar="FILE", help="solve this matrix instead of the scan")
     parser.add_argument("--rhs", type=Path, metavar="FILE", help="with this right-hand side")
     parser.add_argument("--pixels", type=int, default=128, help="side of the phantom (%(default)s)")
-    parser.add_argument("--method", default="auto", help="which method to run (%(default)s)")
-    parser.add_argument("--rtol", type=float, default=1e-4, help="relative residual to reach (%(default)s)")
+    parser.add_argument("--method", help="which method to run (kaczmarz for the scan, auto for a file)")
+    parser.add_argument(
+        "--rtol", type=float, help="relative residual to reach (1e-4 for the scan, 1e-6 for a file)"
+    )
     parser.add_argument("--server", metavar="URL", help="use this running service instead of starting one")
     parser.add_argument(
         "--output", type=Path, default=Path("solver-output"), metavar="FOLDER", help="(%(default)s)"
     )
     options = parser.parse_args(arguments)
+    # Tomography has used Kaczmarz' method since its first scanners, as "ART".
+    options.method = options.method or ("auto" if options.matrix else "kaczmarz")
+    if options.rtol is None:
+        options.rtol = 1e-6 if options.matrix else 1e-4
     if options.rhs and not options.matrix:
         parser.error("--rhs needs --matrix")
     if not 8 <= options.pixels <= 512:
@@ -146,8 +152,8 @@ def read_system(options: argparse.Namespace) -> System:
     path: Path = options.matrix
     try:
         upload = path.read_bytes()
-        A = formats.read_matrix(path).csr
-        b = formats.read_array(options.rhs) if options.rhs else None
+        A = formats.read_matrix(path, field=path.name).csr
+        b = formats.read_array(options.rhs, field=options.rhs.name) if options.rhs else None
     except SolverServiceError as error:
         raise BadInputError(error.detail) from error
     truth = None
