@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -58,10 +59,8 @@ def singular_values(A: csr_array, steps: int) -> FloatArray:
     The first approximates σ_max from below, the last σ_min⁺ from above: the start vector lies in the column
     space, so that zero singular values stay out (Golub & Kahan 1965). Cost: 2·steps products.
     """
-    bidiagonal: tuple[list[float], list[float]] = ([], [])
-    for bidiagonal in islice(_golub_kahan(A), steps):
-        pass
-    return _values(*bidiagonal)
+    last = deque(islice(_golub_kahan(A), steps), maxlen=1)
+    return _values(*last[0]) if last else np.zeros(1)
 
 
 def _golub_kahan(A: csr_array) -> Iterator[tuple[list[float], list[float]]]:
@@ -96,8 +95,6 @@ def _golub_kahan(A: csr_array) -> Iterator[tuple[list[float], list[float]]]:
 
 def _values(alphas: list[float], betas: list[float]) -> FloatArray:
     size = len(alphas)
-    if size == 0:
-        return np.zeros(1)
     B = np.zeros((size + 1, size))
     B[np.arange(size), np.arange(size)] = alphas
     B[np.arange(1, size + 1), np.arange(size)] = betas
@@ -147,24 +144,24 @@ def symmetric_spectrum(A: csr_array, steps: int) -> Spectrum:
 def sigma_max(matrix: Matrix) -> float | None:
     """σ_max(A) to about eight digits, or None where bounded work does not settle it or it overflows.
 
-    Cost: a product with A and one with Aᵀ for each step, at most 10⁹ entries in all (but 64 steps are granted).
+    Cost: a product with A and one with Aᵀ a step, 10⁹ entries in all at most (but 64 steps are granted).
     """
     scale = float(np.max(np.abs(matrix.csr.data), initial=0.0))
     if scale == 0.0:
         return 0.0
     A = csr_array((matrix.csr.data / scale, matrix.csr.indices, matrix.csr.indptr), shape=matrix.shape)
     most = min(_MOST_STEPS, max(64, _MOST_ENTRIES // (2 * matrix.nnz)))
-    before, size = 0.0, 0
-    bidiagonal: tuple[list[float], list[float]] = ([], [])
-    for bidiagonal in islice(_golub_kahan(A), most):
-        size += 1
-        if size % _STRIDE == 0:
-            now = float(_values(*bidiagonal)[0])
+    before = 0.0
+    alphas: list[float] = []
+    betas: list[float] = []
+    for alphas, betas in islice(_golub_kahan(A), most):
+        if len(alphas) % _STRIDE == 0:
+            now = float(_values(alphas, betas)[0])
             if now - before <= _SETTLED * now:
                 break
             before = now
     else:
-        if size == most:
+        if len(alphas) == most:
             return None
-    value = float(_values(*bidiagonal)[0]) * scale
+    value = float(_values(alphas, betas)[0]) * scale
     return value if np.isfinite(value) else None
