@@ -1,0 +1,294 @@
+"""The store: one directory for each matrix, named by its content."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import heapq
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ..errors import (
+    FieldError,
+    InvalidInputError,
+    MatrixNotFoundError,
+    OutOfMemoryError,
+    SolverServiceError,
+)
+from ..problems.matrix import Matrix
+from .files import map_array, sync_directory, write_array, write_bytes
+from .record import MatrixRecord
+from .staging import Staging
+
+MAX_LIMIT = 500
+
+_ID = re.compile(r"mat_[0-9a-f]{32}", re.ASCII)
+_CURSOR = re.compile(r"([0-9]{1,20})/(mat_[0-9a-f]{32})", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_META = "meta.json"
+
+logger = logging.getLogger(__name__)
+
+
+class MatrixStore:
+    """Matrices in a folder, each stored once however often and by however many processes it is put.
+
+    ``<root>/matrices/<id>/`` holds the canonical CSR as three ``.npy`` files and ``meta.json``. It appears
+    by a rename when all of it is on the disk, and never changes. Opening maps the arrays, so that all
+    processes share their memory.
+
+    Parameters
+    ----------
+    root : path
+        Data folder; made if it is not there. What dead processes left unfinished in it is removed.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._matrices = Path(root) / "matrices"
+        staging = Path(root) / "staging"
+        if not (self._matrices.is_dir() and staging.is_dir()):
+            self._matrices.mkdir(parents=True, exist_ok=True)
+            staging.mkdir(exist_ok=True)
+            sync_directory(Path(root))
+        self._staging = Staging(staging)
+        self._staging.remove_leftovers()
+
+    def put(
+        self, matrix: Matrix, *, name: str | None = None, properties: Mapping[str, Any] | None = None
+    ) -> tuple[MatrixRecord, bool]:
+        """Store a matrix durably; if its content is there already, nothing changes.
+
+        Returns
+        -------
+        record : MatrixRecord
+            The stored one, with the name and properties of whoever came first.
+        created : bool
+            Whether it was stored now.
+
+        Raises
+        ------
+        OutOfMemoryError
+            No space is left on the disk; nothing stays behind.
+        """
+        existing = self._existing(matrix.id)
+        if existing is not None:
+            return existing, False
+        record = _describe(matrix, name, properties)
+        meta = json.dumps(record.to_document(), allow_nan=False).encode("ascii")
+        with _full_disk_reported(), self._staging.directory() as directory:
+            for part, array in _arrays(matrix).items():
+                write_array(directory / f"{part}.npy", array)
+            write_bytes(directory / _META, meta)
+            created_ns = _nanoseconds(record.created_at)
+            os.utime(directory, ns=(created_ns, created_ns))  # the order of list()
+            sync_directory(directory)
+            while not self._publish(directory, record.id):
+                existing = self._existing(record.id)
+                if existing is not None:
+                    return existing, False
+        return record, True
+
+    def get(self, matrix_id: str) -> MatrixRecord:
+        """Return the record of a stored matrix, or raise `MatrixNotFoundError`."""
+        directory = self._directory(matrix_id)
+        try:
+            return _read_record(directory)
+        except FileNotFoundError as error:
+            if directory.is_dir():
+                _damaged(matrix_id, error)
+            raise _not_found() from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _damaged(matrix_id, error)
+
+    def open(self, matrix_id: str) -> Matrix:
+        """Map a stored matrix into memory, or raise `MatrixNotFoundError`. Nothing is read or copied.
+
+        Once opened it can be used even if it is deleted meanwhile.
+        """
+        directory = self._directory(matrix_id)
+        for last_try in (False, True):
+            try:
+                return _map_matrix(directory)
+            except FileNotFoundError as error:
+                if not directory.is_dir():
+                    raise _not_found() from None
+                if last_try:  # else it may have been deleted and stored anew in between
+                    _damaged(matrix_id, error)
+            except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+                _damaged(matrix_id, error)
+        raise AssertionError
+
+    def list(self, limit: int = 50, cursor: str | None = None) -> tuple[list[MatrixRecord], str | None]:
+        """Return one page of records, newest first, and the cursor of the next page or None.
+
+        Pages neither repeat nor miss a record because others are stored or deleted between them.
+
+        Raises
+        ------
+        InvalidInputError
+            The limit is not in 1 … 500, or the cursor is not one that this method gave.
+        """
+        if not 1 <= limit <= MAX_LIMIT:
+            _refuse("limit", f"must be from 1 to {MAX_LIMIT}")
+        before = None if cursor is None else _parse_cursor(cursor)
+        page = heapq.nlargest(limit + 1, (key for key in self._keys() if before is None or key < before))
+        more = len(page) > limit
+        records = []
+        for _, matrix_id in page[:limit]:
+            try:
+                records.append(self.get(matrix_id))
+            except SolverServiceError:  # deleted just now; or damaged, which is logged
+                continue
+        return records, _make_cursor(page[limit - 1]) if more else None
+
+    def delete(self, matrix_id: str) -> None:
+        """Remove a stored matrix, or raise `MatrixNotFoundError`."""
+        try:
+            self._staging.discard(self._directory(matrix_id))
+        except FileNotFoundError:
+            raise _not_found() from None
+        sync_directory(self._matrices)
+
+    def writable(self) -> bool:
+        """Whether matrices can be stored now, as far as a quick look tells."""
+        return self._staging.writable() and os.access(self._matrices, os.W_OK | os.X_OK)
+
+    def _directory(self, matrix_id: str) -> Path:
+        if _ID.fullmatch(matrix_id) is None:  # so that no id can lead out of the folder
+            raise _not_found()
+        return self._matrices / matrix_id
+
+    def _existing(self, matrix_id: str) -> MatrixRecord | None:
+        try:
+            self.open(matrix_id)
+            return self.get(matrix_id)
+        except MatrixNotFoundError:
+            return None
+        except SolverServiceError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+                raise  # the matrix may be sound, and this process short of something
+            logger.warning("matrix %s is stored anew in place of the damaged one", matrix_id)
+            with suppress(FileNotFoundError):
+                self._staging.discard(self._directory(matrix_id))
+            return None
+
+    def _publish(self, directory: Path, matrix_id: str) -> bool:
+        try:
+            directory.rename(self._directory(matrix_id))
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                return False
+            raise
+        try:
+            sync_directory(self._matrices)
+        except OSError:
+            with suppress(FileNotFoundError):
+                self._staging.discard(self._directory(matrix_id))
+            raise
+        return True
+
+    def _keys(self) -> Iterator[tuple[int, str]]:
+        with os.scandir(self._matrices) as entries:
+            for entry in entries:
+                if _ID.fullmatch(entry.name) is not None:
+                    try:
+                        yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name
+                    except FileNotFoundError:  # deleted just now
+                        continue
+
+
+def _arrays(matrix: Matrix) -> dict[str, np.ndarray[Any, Any]]:
+    csr = matrix.csr
+    return {"indptr": csr.indptr, "indices": csr.indices, "data": csr.data}
+
+
+def _describe(matrix: Matrix, name: str | None, properties: Mapping[str, Any] | None) -> MatrixRecord:
+    return MatrixRecord(
+        id=matrix.id,
+        name=name,
+        shape=matrix.shape,
+        nnz=matrix.nnz,
+        bytes=sum(array.nbytes for array in _arrays(matrix).values()),
+        created_at=datetime.now(UTC),
+        properties=dict(properties or {}),
+    )
+
+
+def _read_record(directory: Path) -> MatrixRecord:
+    record = MatrixRecord.from_document(json.loads((directory / _META).read_bytes()))
+    if record.id != directory.name:
+        raise ValueError(f"{_META} is that of {record.id}")
+    return record
+
+
+def _map_matrix(directory: Path) -> Matrix:
+    record = _read_record(directory)
+    indptr = map_array(directory / "indptr.npy", record.shape[0] + 1, np.int32, np.int64)
+    indices = map_array(directory / "indices.npy", record.nnz, indptr.dtype)
+    data = map_array(directory / "data.npy", record.nnz, np.float64)
+    if indptr[0] != 0 or indptr[-1] != record.nnz:
+        raise ValueError("the offsets do not fit the entries")
+    if indptr.dtype == np.int32:
+        csr = csr_array((data, indices, indptr), shape=record.shape)
+    else:
+        # That would read all of the indices, to see whether 32 bits do.
+        csr = csr_array(record.shape, dtype=np.float64)
+        csr.indptr, csr.indices, csr.data = indptr, indices, data
+    matrix = Matrix.trusted(csr)
+    vars(matrix)["id"] = record.id  # the cached property: spares hashing the content again
+    return matrix
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def _make_cursor(key: tuple[int, str]) -> str:
+    return base64.urlsafe_b64encode(f"{key[0]}/{key[1]}".encode("ascii")).decode("ascii").rstrip("=")
+
+
+def _parse_cursor(cursor: str) -> tuple[int, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError:
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    key = (int(match[1]), match[2]) if match is not None else (0, "")
+    if _make_cursor(key) != cursor or match is None:  # decoding forgives much
+        _refuse("cursor", "is not one that this service gave")
+    return key
+
+
+def _refuse(field: str, message: str) -> NoReturn:
+    raise InvalidInputError(f"{field} {message}", errors=[FieldError(field, message)])
+
+
+def _not_found() -> MatrixNotFoundError:
+    return MatrixNotFoundError("no matrix is stored under this id")
+
+
+def _damaged(matrix_id: str, cause: Exception) -> NoReturn:
+    logger.error("stored matrix %s cannot be read: %s: %s", matrix_id, type(cause).__name__, cause)
+    raise SolverServiceError("the stored matrix cannot be read") from cause
+
+
+@contextmanager
+def _full_disk_reported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfMemoryError("no space left to store the matrix", retry_after=60) from error
+        raise
