@@ -1,13 +1,16 @@
 """What only a real server shows: hang-ups, lost workers, a full queue."""
 
+import io
 import json
 import os
 import signal
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy.sparse import eye_array, random_array, save_npz
 
 
 def request_bytes(path, body, *extra):
@@ -121,3 +124,52 @@ def test_stopping_ends_uploads(tmp_path, live, wait_until):
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b'"shutting_down"' in answer
+
+
+@pytest.fixture(scope="module")
+def uninterruptible():
+    """A system whose factorisation takes very long, and cannot be stopped from inside."""
+    n = 8000
+    generator = np.random.default_rng(0)
+    A = random_array((n, n), density=10 / n, rng=generator, format="csr") + 100 * eye_array(n, format="csr")
+    file, b = io.BytesIO(), io.BytesIO()
+    save_npz(file, A)
+    np.save(b, A @ np.ones(n))
+    return {"matrix": file.getvalue(), "b": b.getvalue(), "options": b'{"method": "direct"}'}
+
+
+def test_a_deadline_ends_even_what_cannot_be_stopped(tmp_path, live, uninterruptible, system, wait_until):
+    with live(tmp_path) as server, server.client() as client:
+        began = time.monotonic()
+        response = client.post("/v1/solve", files={**uninterruptible, "deadline": b"0.5"})
+        assert (response.status_code, response.json()["code"]) == (408, "request_timeout")
+        assert 0.5 < time.monotonic() - began < 5
+        assert client.post("/v1/solve", json=system).status_code == 200
+        wait_until(lambda: not server.spooled())
+
+
+def test_stopping_ends_even_what_cannot_be_stopped(tmp_path, live, uninterruptible, wait_until):
+    with live(tmp_path) as server, server.client() as client, ThreadPoolExecutor() as threads:
+        running = threads.submit(client.post, "/v1/solve", files=uninterruptible)
+        (worker,) = server.workers
+        used = worker.cpu_times().user
+        wait_until(lambda: worker.cpu_times().user > used + 0.2)
+        began = time.monotonic()
+        server.begin_stop()
+        response = running.result(10)
+        assert (response.status_code, response.json()["code"]) == (503, "shutting_down")
+        server.stop()
+        assert time.monotonic() - began < 5
+
+
+def test_hanging_up_ends_even_what_cannot_be_stopped(tmp_path, live, uninterruptible, wait_until):
+    with live(tmp_path) as server, server.client() as client:
+        request = client.build_request("POST", "/v1/solve", files=uninterruptible)
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        (worker,) = server.workers
+        used = worker.cpu_times().user
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(f"POST /v1/solve HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            wait_until(lambda: worker.cpu_times().user > used + 0.2)
+        wait_until(lambda: server.services.pool.stats.restarts == 1, 10)
+        wait_until(lambda: not server.spooled())
