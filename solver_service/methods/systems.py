@@ -68,7 +68,7 @@ class UnitRows:
         if 2 * sample >= s:
             return row_spectrum(self.csr, steps)
         return extrapolated(
-            row_spectrum(self._head(sample), steps), row_spectrum(self._head(sample // 2), COARSE)
+            row_spectrum(self._head(sample), steps), row_spectrum(self._head(sample // 2), steps)
         )
 
     def _head(self, rows: int) -> csr_array:
