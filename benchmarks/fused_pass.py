@@ -1,7 +1,7 @@
 """A fused pass, r = A x − b and g = Aᵀ r in one reading of A, against SciPy's ``A @ x`` plus ``A.T @ y``.
 
-Target: a median ratio of at most 1.0 on each matrix that fits into the caches. One that does not is shown too:
-there both wait for memory, and the ratio is near 1.
+Target: a median ratio of at most 1.0 on each matrix that fits into the caches. Of one that does not, the
+ratio is shown too: there both wait for memory, and it is near 1.
 """
 
 from __future__ import annotations
