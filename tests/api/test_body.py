@@ -95,12 +95,16 @@ def test_silence_times_out(spool):
 
 
 def test_a_trickle_times_out_though_no_pause_is_long(spool):
+    sent = 0
+
     async def receive():
+        nonlocal sent
+        sent += 1
         await asyncio.sleep(0.01)
-        return piece(b"x")
+        return piece(b"x", more=sent < 200)
 
     with pytest.raises(RequestTimeoutError):
-        read(spool, receive, pause=0.1)
+        read(spool, receive, pause=0.5)
 
 
 def test_stopping_ends_the_wait(spool):

@@ -115,6 +115,26 @@ def test_a_stalled_body_times_out(tmp_path, live):
     assert json.loads(body)["code"] == "request_timeout"
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x16\x03\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"y" * 200_000,
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50_000,
+    ],
+)
+def test_what_is_no_request_is_a_problem_too(server, head):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head)
+        answer = connection.recv(65536)
+    lines, _, body = answer.partition(b"\r\n\r\n")
+    assert lines.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in lines
+    document = json.loads(body)
+    assert (document["status"], document["code"]) == (400, "invalid_request")
+    assert f"x-request-id: {document['request_id']}".encode() in lines
+
+
 def test_stopping_ends_uploads(tmp_path, live, wait_until):
     with live(tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as connection:
         head = b"POST /v1/matrices HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n"
