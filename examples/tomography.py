@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\nPictures:")
     for path in draw(system, answer, options.rtol, output):
         print(f"  {path}")
-    print(TRY)
+    print(TRY.format(url=options.server) if options.server else SERVE_FIRST + TRY.format(url=LOCAL))
     return CONVERGED if answer.result["status"] == "converged" else NOT_CONVERGED
 
 
@@ -243,7 +243,7 @@ def rows(system: System, answer: Answer) -> Iterator[tuple[str, str]]:
     if system.truth is not None:
         known = "the phantom" if system.picture else "the x behind b"
         error = np.linalg.norm(x - system.truth) / np.linalg.norm(system.truth)
-        yield f"error against {known}", f"{error:.2%}"
+        yield f"error against {known}", f"{100 * error:.2g} %"
     for part in ("parse", "queue", "prepare", "solve", "verify", "total"):
         if timings.get(part) is not None:
             yield f"time: {part}", f"{timings[part]:.3f} s"
@@ -289,13 +289,13 @@ def _exit_on_signal(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)  # so that every `finally` runs and the service is stopped
 
 
+LOCAL = "http://127.0.0.1:8000"
+SERVE_FIRST = "\nTry it yourself: `make serve`, and in another terminal\n"
 TRY = """
-Try it yourself: `make serve`, and in another terminal
-
-  curl -s http://127.0.0.1:8000/v1/solve -H 'Content-Type: application/json' -d '
-    {"matrix": {"format": "coo", "shape": [3, 2], "row": [0, 1, 2, 2], "col": [0, 1, 0, 1],
-                "data": [2.0, 1.0, 1.0, 1.0]},
-     "b": [2.0, 2.0, 3.0]}'
+  curl -s {url}/v1/solve -H 'Content-Type: application/json' -d '
+    {{"matrix": {{"format": "coo", "shape": [3, 2], "row": [0, 1, 2, 2], "col": [0, 1, 0, 1],
+                "data": [2.0, 1.0, 1.0, 1.0]}},
+     "b": [2.0, 2.0, 3.0]}}'
 """
 
 if __name__ == "__main__":
