@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from ..settings import Settings
 from . import errors, openapi
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await services.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs must not need the internet
         title="solver-service",
         version=_version(),
         description=DESCRIPTION,
