@@ -113,8 +113,8 @@ def extrapolated(whole: Spectrum, half: Spectrum) -> Spectrum:
     """Take out most of the bias of a sample, given that of half of it.
 
     The largest eigenvalue of a mean over s sampled rows exceeds λ by some c/s on average, so that
-    2·λ(s) − λ(s/2) is free of that term; likewise the smallest falls short of μ. Where the top of the spectrum
-    is dense λ is still over-estimated, by up to 20 % in our measurements (40 to 70 % without this).
+    2·λ(s) − λ(s/2) is free of that term; likewise the smallest falls short of μ. Where the top of the
+    spectrum is dense λ is still over-estimated, by up to 20 % in our measurements (40 to 70 % without this).
     """
     lambda_max = max(2.0 * whole.lambda_max - half.lambda_max, 0.5 * whole.lambda_max)
     mu = min(max(2.0 * whole.mu - half.mu, whole.mu), lambda_max)
