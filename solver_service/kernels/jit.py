@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numba
@@ -19,13 +23,52 @@ ONE = np.uint64(1)
 TWO = np.uint64(2)
 
 
+def _cache_folder() -> Path | None:
+    """Find where compiled kernels may be kept, None if nowhere.
+
+    numba looks for changes in the file of a kernel, but not in those of the kernels inlined into it; so the
+    folder is named by the content of them all.
+    """
+    here = Path(__file__).parent
+    content = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
+    name = f"solver-service-{hashlib.sha256(content).hexdigest()[:16]}"
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    roots = [Path(named)] if named else [here / "__pycache__", *_user_caches()]
+    for folder in (root / name for root in roots):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+    return None
+
+
+def _user_caches() -> Iterator[Path]:
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(named)
+    with suppress(RuntimeError):  # no home is known
+        yield Path.home() / ".cache"
+
+
+CACHE = _cache_folder()
+"""Folder of compiled kernels. Without one each process compiles for itself, which takes seconds."""
+
+
 def kernel(function: F) -> F:
     """Compile on first use; division by zero gives inf or NaN as in NumPy.
 
     Kernels are inlined where they call each other: as calls, numba counts references to the
     arrays, atomically, which costs more than a short row. Inlined, the compiler sees that the counts cancel.
     """
-    return cast(F, numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function))
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    config.CACHE_DIR = "" if CACHE is None else str(CACHE)  # read by njit, here and now
+    try:
+        compiled = numba.njit(nogil=True, cache=CACHE is not None, error_model="numpy", forceinline=True)(
+            function
+        )
+    finally:
+        config.CACHE_DIR = before
+    return cast(F, compiled)
 
 
 class RawCSR(NamedTuple):
