@@ -142,7 +142,8 @@ async def test_a_cancelled_call_leaves_the_queue_at_once(pool, eventually, tmp_p
         (tmp_path / name).unlink()
     assert await asyncio.gather(*waiting) == [0, 1, 2, 3]
     await asyncio.gather(*calls)
-    assert released == [1, 0, 2, 3]
+    assert released[0] == 1, "the one that was cancelled"
+    assert sorted(released) == [0, 1, 2, 3], "two workers may end in any order"
 
 
 async def test_a_call_cancelled_in_the_instant_it_is_due_does_not_run(pool, eventually, tmp_path):
