@@ -70,6 +70,12 @@ def stuck(context: TaskContext, path: str) -> NoReturn:
         time.sleep(1)
 
 
+def hold_the_interpreter(context: TaskContext, path: str) -> None:
+    """Be native code that lets no other thread of the process run."""
+    announce(path)
+    ctypes.PyDLL(None).sleep(1000)
+
+
 def cancelled_at_once(context: TaskContext, payload: None) -> bool:
     return context.cancelled()
 

@@ -38,6 +38,11 @@ GUARDED = PROGRAM.format(entry="if __name__ == '__main__': run()")
 BARE = PROGRAM.format(entry="run()")
 
 
+def python_path(*folders):
+    inherited = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([*map(str, folders), *([inherited] if inherited else [])])
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start a Python program in a process group of its own."""
@@ -46,7 +51,7 @@ def start(tmp_path):
     def start(*arguments):
         process = subprocess.Popen(
             [sys.executable, "-W", "error", *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(HERE)])},
+            env={**os.environ, "PYTHONPATH": python_path(tmp_path, HERE)},
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -60,7 +65,9 @@ def start(tmp_path):
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()
 
 
 def wait_until(condition, seconds=20.0):
@@ -105,7 +112,7 @@ def test_modules_in_the_working_directory_shadow_nothing(tmp_path):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module')")
     process = subprocess.Popen(
         [sys.executable, str(folder / "program.py")],
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        env={**os.environ, "PYTHONPATH": python_path(HERE)},
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -116,7 +123,7 @@ def test_modules_in_the_working_directory_shadow_nothing(tmp_path):
     assert err == ""
 
 
-@pytest.mark.parametrize("task", ["stuck", "until_cancelled"])
+@pytest.mark.parametrize("task", ["stuck", "hold_the_interpreter"])
 def test_everything_ends_when_the_parent_is_killed(tmp_path, start, task):
     (tmp_path / "program.py").write_text(GUARDED)
     process = start("program.py", "wait", task, str(tmp_path / "begun"))
