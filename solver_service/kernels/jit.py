@@ -56,19 +56,18 @@ CACHE = _cache_folder()
 def kernel(function: F) -> F:
     """Compile on first use; division by zero gives inf or NaN as in NumPy.
 
-    Kernels are inlined where they call each other: as calls, numba counts references to the
-    arrays, atomically, which costs more than a short row. Inlined, the compiler sees that the counts cancel.
+    Without numba's run-time memory management, for kernels allocate nothing: where it is on, a call of one
+    kernel by another counts references to the arrays, atomically, which costs more than a short row.
     """
+    # `_nrt` is one of numba's target options, though not a documented one.
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
     config: Any = numba.config
     before = config.CACHE_DIR
     config.CACHE_DIR = "" if CACHE is None else str(CACHE)  # read by njit, here and now
     try:
-        compiled = numba.njit(nogil=True, cache=CACHE is not None, error_model="numpy", forceinline=True)(
-            function
-        )
+        return cast(F, numba.njit(cache=CACHE is not None, **options)(function))
     finally:
         config.CACHE_DIR = before
-    return cast(F, compiled)
 
 
 class RawCSR(NamedTuple):

@@ -50,7 +50,8 @@ def momentum_update(
 def restart(kind: int, x: FloatArray, y: FloatArray, ramp: FloatArray) -> None:
     """Forget the momentum: t ← 0 and both vectors the current iterate (O'Donoghue & Candès 2015)."""
     ramp[0] = 0.0
-    if kind == NESTEROV:
-        y[:] = x
-    else:
-        x[:] = y
+    for j in range(x.size):  # a slice assignment would allocate
+        if kind == NESTEROV:
+            y[j] = x[j]
+        else:
+            x[j] = y[j]
