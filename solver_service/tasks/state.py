@@ -34,8 +34,12 @@ class TaskConfig:
     max_deadline: float
 
 
+_MOST_ENTRIES = 128
+"""Each opened matrix holds three file descriptors."""
+
+
 class PreparedCache:
-    """Prepared matrices by id, least recently used first, bounded in bytes.
+    """Prepared matrices by id, least recently used first, bounded in bytes and number.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ class PreparedCache:
     def trim(self) -> None:
         """Drop entries until the rest fits. They grow in use, so call this after each task."""
         total = sum(entry.nbytes for entry in self._entries.values())
-        while self._entries and total > self._max_bytes:
+        while self._entries and (total > self._max_bytes or len(self._entries) > _MOST_ENTRIES):
             _, entry = self._entries.popitem(last=False)
             total -= entry.nbytes
 

@@ -41,3 +41,11 @@ def test_a_process_that_was_not_configured_says_so(monkeypatch):
     monkeypatch.setattr(state, "_current", None)
     with pytest.raises(RuntimeError, match="not configured"):
         state.current()
+
+
+def test_the_cache_is_bounded_in_number_too():
+    cache = state.PreparedCache(10**9)
+    for k in range(500):
+        cache.get(str(k), lambda: Weighty(1))
+        cache.trim()
+    assert len(cache) == 128
