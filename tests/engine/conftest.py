@@ -66,4 +66,5 @@ def no_processes_left() -> Iterator[None]:
     before = set(psutil.Process().children(recursive=True))
     yield
     left = [child for child in psutil.Process().children(recursive=True) if child not in before]
-    assert not left
+    _, alive = psutil.wait_procs(left, timeout=5)  # one that was told to end may need a moment
+    assert not alive, [(child, child.cmdline(), child.parent()) for child in alive]
