@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -49,12 +51,17 @@ def warm_up() -> None:
     Matrices of 2³¹ entries and more have 64-bit indices; their kernels compile on first use.
     """
     A = RawCSR.of(csr_array(np.eye(2)))
+    read_only: list[Any] = []
     order = np.arange(2, dtype=np.uint32)
     b, x, y, g, c, q, norms = (np.ones(2) for _ in range(7))
     ramp = np.zeros(1)
-    residual(*A, b, x, 0, 2, g)
-    fused_pass(*A, b, x, 0, 2, g)
-    compensated_residual(*A, b, x, g)
+    for array in A:  # stored matrices are mapped read-only, which numba takes for another type
+        frozen = array.view()
+        frozen.flags.writeable = False
+        read_only.append(frozen)
+    for B in (A, RawCSR(*read_only)):
+        residual(*B, b, x, 0, 2, g)
+        compensated_residual(*B, b, x, g)
     kaczmarz_steps(*A, b, norms, order, 1, 1.0, x, c)
     kaczmarz_gradient(*A, b, norms, order, y, g)
     kaczmarz_momentum_steps(*A, b, norms, order, 1, 1.0, 0.0, NESTEROV, x, y, g, ramp)

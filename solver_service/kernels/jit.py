@@ -90,11 +90,6 @@ class RawCSR(NamedTuple):
             np.ascontiguousarray(A.data, dtype=np.float64),
         )
 
-    def head(self, rows: int) -> RawCSR:
-        """View the first `rows` rows."""
-        stop = int(self.indptr[rows])
-        return RawCSR(self.indptr[: rows + 1], self.indices[:stop], self.data[:stop])
-
     @property
     def rows(self) -> int:
         """Number of rows."""

@@ -6,6 +6,9 @@ import numpy as np
 
 from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel
 
+SPLIT = 2.0**27 + 1.0
+"""Veltkamp's constant: cuts a float64 into halves of 26 bits."""
+
 
 @kernel
 def row_dot(
@@ -90,9 +93,9 @@ def compensated_residual(
     x: FloatArray,
     r: FloatArray,
 ) -> None:
-    """r ← b − A x with compensated summation (Ogita, Rump & Oishi 2005, algorithm 4.1: TwoSum).
+    """r ← b − A x as if in twice the precision, then rounded (Ogita, Rump & Oishi 2005, algorithm Dot2).
 
-    The error of each sum no longer grows with the number of entries in its row.
+    Products are split exactly after Veltkamp and Dekker, for which numbers must stay below 2⁹⁹⁶.
     """
     last = np.uint64(indptr[0])
     for i in range(np.uint64(0), np.uint64(r.size)):
@@ -101,9 +104,17 @@ def compensated_residual(
         s = b[i]
         low = 0.0
         for p in range(first, last):
-            t = -data[p] * x[indices[p]]
+            u = -data[p]
+            v = x[indices[p]]
+            c = SPLIT * u
+            u1 = c - (c - u)
+            u2 = u - u1
+            c = SPLIT * v
+            v1 = c - (c - v)
+            v2 = v - v1
+            t = u * v
             high = s + t
             z = high - s
-            low += (s - (high - z)) + (t - z)
+            low += ((s - (high - z)) + (t - z)) + (u2 * v2 - (((t - u1 * v1) - u2 * v1) - u1 * v2))
             s = high
         r[i] = s + low

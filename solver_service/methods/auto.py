@@ -11,24 +11,33 @@ from .state import State
 
 _TALL = 3
 _PROBE_EPOCHS = 32.0
-_SMALL = 500
-_DIRECT_ROWS = 20_000
-_DIRECT_ENTRIES_PER_ROW = 8
+_CHEAP_FACTORS = 1e9
+_POSSIBLE_FACTORS = 2e11
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A method to try. With `forecast_limit` it is left once its decay promises more epochs than that."""
+    """A method to try.
+
+    Parameters
+    ----------
+    method, reason : str
+    forecast_limit : float or None
+        It is left once its decay promises more epochs than that.
+    share : float
+        How much of the epochs that are left it may use.
+    """
 
     method: str
     reason: str
     forecast_limit: float | None = None
+    share: float = 1.0
 
 
 def candidates(state: State, options: Options) -> Iterator[Candidate]:
     """Yield what to try, most promising first; each goes on from the best x of those before.
 
-    Looks at the shape, the symmetry, the diagonal and the number of entries, never at the clock.
+    Looks at the shape, the symmetry, the diagonal and the pattern, never at the clock.
     """
     m, n = state.A.shape
     shape = f"{m:,} × {n:,}"
@@ -36,23 +45,29 @@ def candidates(state: State, options: Options) -> Iterator[Candidate]:
     if any(getattr(options, name) != getattr(default, name) for name in BATCH):
         yield from _mini_batch(state, options)
         return
-    if m == n and _cheap_to_factorise(n, state.A.nnz) and state.structurally_nonsingular:
-        yield Candidate(
-            "direct", f"small square matrix ({shape}, {state.A.nnz:,} entries): a sparse LU is cheap"
-        )
+    square = m == n and state.structurally_nonsingular
+    cheap = square and state.factor_cost <= _CHEAP_FACTORS
+    probed = m >= _TALL * n or n >= _TALL * m
+    if cheap:
+        yield Candidate("direct", f"square matrix ({shape}) whose sparse LU is predicted to be cheap")
     if state.symmetric_positive_diagonal:
-        yield Candidate("cg", "symmetric with positive diagonal: conjugate gradients need one product a step")
-    if m >= _TALL * n or n >= _TALL * m:
+        yield Candidate(
+            "cg", "symmetric with positive diagonal: conjugate gradients need one product a step", share=0.5
+        )
+    if probed:
         kind = "tall" if m > n else "wide"
         yield Candidate(
             "kaczmarz",
             f"{kind} matrix ({shape}): if it is well conditioned, few passes of row actions are enough",
             _PROBE_EPOCHS,
         )
-    yield Candidate("lsmr", f"LSMR works for any shape and rank ({shape})")
-    late = m == n and n <= _DIRECT_ROWS and not _cheap_to_factorise(n, state.A.nnz)
-    if late and state.structurally_nonsingular:
-        yield Candidate("direct", "the iterations stalled: a sparse LU reaches further")
+    yield Candidate("lsmr", f"LSMR works for any shape and rank ({shape})", share=0.5)
+    if square and not cheap and state.factor_cost <= _POSSIBLE_FACTORS:
+        yield Candidate("direct", "the iterations did not get there: a sparse LU reaches further")
+    if not options.minimum_norm:
+        yield Candidate("coordinate_descent", "LSMR did not get there: columns may", share=0.5)
+    if not probed:
+        yield Candidate("kaczmarz", "LSMR did not get there: rows may")
 
 
 def _mini_batch(state: State, options: Options) -> Iterator[Candidate]:
@@ -65,7 +80,3 @@ def _mini_batch(state: State, options: Options) -> Iterator[Candidate]:
     else:
         yield Candidate("kaczmarz", why)
         yield Candidate("coordinate_descent", f"{why}; row actions did not get there")
-
-
-def _cheap_to_factorise(n: int, entries: int) -> bool:
-    return n <= _SMALL or (n <= _DIRECT_ROWS and entries <= _DIRECT_ENTRIES_PER_ROW * n)

@@ -20,7 +20,7 @@ from .result import Certificate, FloatArray, Parameters, Phase, Progress, Result
 from .state import TUNING, State, safe_exponent
 from .verification import empty_row_certificate, norm, prove_inconsistent, true_residual, worst_equations
 
-DEFAULT_MAX_EPOCHS = 20_000.0
+DEFAULT_MAX_EPOCHS = 50_000.0
 """The generous limit that `max_epochs=None` stands for."""
 
 _TIGHTENINGS = 4
@@ -37,18 +37,20 @@ class Column:
     """
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray | None, options: Options) -> None:
+        self._start = time.perf_counter()
+        self._prepared_before = state.seconds
         self._state = state
         self._options = options
         self._b_exponent = safe_exponent(b)
         self._x_exponent = self._b_exponent - state.exponent
-        self._b = np.ldexp(b, -self._b_exponent) if self._b_exponent else b
+        self._b = np.ldexp(b, -self._b_exponent)  # a copy: the caller's may be read-only
         self._b_norm = norm(self._b)
         if _ldexp(self._b_norm, self._b_exponent) >= _LARGEST:
             raise NonFiniteError(
                 "the norm of b is beyond float64", errors=[FieldError("b", "its norm is beyond float64")]
             )
         self._target = max(options.rtol * self._b_norm, _ldexp(options.atol, -self._b_exponent))
-        self._x0 = np.zeros(state.A.shape[1]) if x0 is None else _scaled(x0, -self._x_exponent)
+        self._x0 = np.zeros(state.A.shape[1]) if x0 is None else _scaled(x0, -self._x_exponent).copy()
         self._phases: list[Phase] = []
         self._parameters = Parameters()
         self._method = options.method
@@ -64,8 +66,6 @@ class Column:
         callback: Callable[[Progress], object] | None,
     ) -> Result:
         """Run the phases, verify, and say what came out."""
-        start = time.perf_counter()
-        prepared_before = self._state.seconds
         limit = self._options.max_epochs
         empty = empty_row_certificate(self._state, self._b, self._target)
         # Empty rows are beyond every method; the rest of the system is solved as well as it can be.
@@ -79,6 +79,7 @@ class Column:
             deadline=deadline,
             should_stop=should_stop,
             callback=callback,
+            left_out=0.0 if empty is None else empty.bound,
         )
         proof = empty
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is noticed by its residual
@@ -91,7 +92,7 @@ class Column:
                     status = status if proof is None else Status.INCONSISTENT
             except Interrupted as interruption:
                 status, proof = interruption.status, None
-        return self._result(monitor, status, proof, start, self._state.seconds - prepared_before)
+        return self._result(monitor, status, proof)
 
     def _run(self, monitor: Monitor, b: FloatArray) -> Status:
         """Try the candidates in turn until one meets the target or a limit ends it all."""
@@ -115,9 +116,13 @@ class Column:
         monitor.begin()
         if self._b_norm == 0.0 and monitor.best_norm > self._target:
             monitor.best_x, monitor.best_norm = np.zeros_like(monitor.best_x), 0.0
-        done = monitor.best_norm <= self._target
+        done = monitor.best_norm <= self._target and self._residual(monitor.best_x)[1] <= math.hypot(
+            self._target, monitor.left_out
+        )
         if done:
             self._reason = "b is zero" if self._b_norm == 0.0 else "the starting point meets the target"
+            if monitor.left_out > 0.0:
+                self._reason += " but for the empty rows, where b is not zero"
         return done
 
     def _phase(self, candidate: Candidate, form: Form, monitor: Monitor, b: FloatArray) -> Status | None:
@@ -131,7 +136,7 @@ class Column:
         process: Process | None = None
         try:
             process = form.start(self._state, b, monitor.best_x, self._options)
-            status = self._drive_verified(process, monitor, candidate.forecast_limit)
+            status = self._drive_verified(process, monitor, candidate)
         except Interrupted:
             if process is not None:
                 monitor.settle(process.solution())
@@ -150,17 +155,17 @@ class Column:
     def _prove(self, monitor: Monitor) -> Certificate | None:
         """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
         work = monitor.work
-        before = (work.iterations, work.epochs, monitor.seconds, monitor.best_x, monitor.best_norm)
-        proof = None
+        before = (work.iterations, work.epochs, monitor.seconds)
+        reason = "looked for a proof that the system is inconsistent"
         try:
             proof = prove_inconsistent(self._state, self._b, monitor)
+            if proof.certificate is not None and proof.residual_norm < monitor.best_norm:
+                monitor.best_x, monitor.best_norm = proof.x, proof.residual_norm
+            elif proof.residual_norm <= self._target:
+                reason += ", and solved it instead: try method lsmr"
         finally:
-            if proof is None:
-                monitor.best_x, monitor.best_norm = before[3:]
-            else:
-                self._minimum_norm = False
-            self._log("lsmr", "looked for a proof that the system is inconsistent", monitor, before[:3])
-        return proof
+            self._log("lsmr", reason, monitor, before)
+        return proof.certificate
 
     def _log(self, method: str, reason: str, monitor: Monitor, before: tuple[int, float, float]) -> None:
         work = monitor.work
@@ -196,20 +201,22 @@ class Column:
             self._minimum_norm = False
         return status
 
-    def _drive_verified(
-        self, process: Process, monitor: Monitor, forecast_limit: float | None
-    ) -> Status | None:
-        """`drive`, and go on a little where the compensated residual does not confirm the measured one."""
-        target = monitor.target
+    def _drive_verified(self, process: Process, monitor: Monitor, candidate: Candidate) -> Status | None:
+        """`drive` within the candidate's share of the work, and go on where verification does not confirm."""
+        target, max_epochs = monitor.target, monitor.max_epochs
+        confirmed = math.hypot(target, monitor.left_out)
+        monitor.max_epochs -= (1.0 - candidate.share) * monitor.remaining_epochs
         try:
             for _ in range(_TIGHTENINGS):
-                status = drive(process, monitor, forecast_limit=forecast_limit)
-                if status is not Status.CONVERGED or self._residual(monitor.best_x)[1] <= target:
+                status = drive(process, monitor, forecast_limit=candidate.forecast_limit)
+                if status is Status.MAX_EPOCHS and candidate.share < 1.0:
+                    return None
+                if status is not Status.CONVERGED or self._residual(monitor.best_x)[1] <= confirmed:
                     return status
                 monitor.target *= 0.5
             return Status.STAGNATED
         finally:
-            monitor.target = target
+            monitor.target, monitor.max_epochs = target, max_epochs
 
     def _residual(self, x: FloatArray) -> tuple[FloatArray, float]:
         start = time.perf_counter()
@@ -218,20 +225,25 @@ class Column:
         self._verify_seconds += time.perf_counter() - start
         return r, size
 
-    def _result(
-        self, monitor: Monitor, status: Status, proof: Certificate | None, start: float, prepare: float
-    ) -> Result:
+    def _result(self, monitor: Monitor, status: Status, proof: Certificate | None) -> Result:
         x = _scaled(monitor.best_x, self._x_exponent)
         r, size = self._residual(_scaled(x, -self._x_exponent))
+        if not math.isfinite(size):
+            x = np.zeros_like(x)
+            r, size = self._b, self._b_norm
         # Judged on the numbers that are reported: scaling back may round where they are subnormal.
         residual_norm, target = _ldexp(size, self._b_exponent), _ldexp(self._target, self._b_exponent)
         if residual_norm <= target:
             status, proof = Status.CONVERGED, None
         elif status is Status.CONVERGED:
             status = Status.STAGNATED
+        minimum_norm = self._minimum_norm if status is Status.CONVERGED else False
+        if status is Status.CONVERGED and not x.any():
+            minimum_norm = True
         explain = status in (Status.STAGNATED, Status.INCONSISTENT)
         work = monitor.work
-        total = time.perf_counter() - start
+        total = time.perf_counter() - self._start
+        prepare = self._state.seconds - self._prepared_before
         return Result(
             x=x,
             status=status,
@@ -253,7 +265,7 @@ class Column:
                 total=total,
             ),
             advice=status.advice,
-            minimum_norm=self._minimum_norm,
+            minimum_norm=minimum_norm,
             certificate=None if proof is None else self._unscaled(proof),
             worst_equations=worst_equations(_scaled(r, self._b_exponent)) if explain else None,
         )

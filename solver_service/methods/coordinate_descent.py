@@ -134,6 +134,13 @@ class LeastSquares(Sampled):
         x[self._columns] = z / self._norms
         return x
 
+    def resync(self) -> None:
+        """Recompute both residuals: rounding has made them drift."""
+        for z, q in ((self._z, self._q), (self._zy, self._qy)):
+            x = self._idle.copy()
+            x[self._columns] = z / self._norms
+            q[:] = self._b - self._A @ x
+
     def _estimated_norm(self, total: float, sampled: int) -> float | None:  # noqa: ARG002  # q is at hand
         q = self._qy if self.rule.kind == HEAVY_BALL else self._q
         norm = float(np.linalg.norm(q))

@@ -9,6 +9,7 @@ from ..errors import FieldError, MethodNotApplicableError
 from .monitor import Monitor
 from .result import FloatArray, Parameters, Status
 from .state import State
+from .verification import true_residual
 
 _REFINEMENTS = 5
 _HAGER_STEPS = 5
@@ -31,22 +32,20 @@ class Direct:
         """Everything: factors, solution, refinement."""
         factors = self._state.factors
         monitor.work.iterations += 1
-        monitor.tick()
         if factors is None:
             return Status.STAGNATED
         with np.errstate(all="ignore"):
-            x = factors.solve(self._b)
+            x = self._x = factors.solve(self._b)
             norm = monitor.measure(x)
             for _ in range(_REFINEMENTS):
                 if not 0.1 * monitor.target < norm < np.inf:
                     break
-                better = x + factors.solve(self._b - self._state.A @ x)
+                better = x + factors.solve(true_residual(self._state.raw, self._b, x))
                 improved = monitor.measure(better)
                 if not improved < norm:
                     break
                 x, norm = better, improved
-        if np.isfinite(norm):
-            self._x = x
+        self._x = x if np.isfinite(norm) else monitor.best_x
         return Status.STAGNATED
 
     @property
@@ -58,6 +57,9 @@ class Direct:
     def solution(self) -> FloatArray:
         """The refined solution, or x0 if there is none."""
         return self._x
+
+    def resync(self) -> None:
+        """Nothing is kept up to date."""
 
     def recover(self, x: FloatArray) -> bool:  # noqa: ARG002  # nothing to shorten
         """There is no second try."""

@@ -1,14 +1,13 @@
-"""SciPy's LSQR, LSMR and CG as processes: for comparison, and as what `auto` falls back to.
+"""SciPy's LSQR and CG as processes, and SciPy's LSMR for short runs.
 
-LSQR (Paige & Saunders 1982) and LSMR (Fong & Saunders 2011) show their x only at the end, so they run in
-chunks that restart from the last x, each twice as long as the one before. Cancellation comes through the
-products: within one of them, at the x of the last chunk. CG (Hestenes & Stiefel 1952) shows every x.
+LSQR (Paige & Saunders 1982) shows its x only at the end, so it runs in chunks that restart from the last x,
+each twice as long as the one before. Cancellation comes through the products: within one of them, at the x of
+the last chunk. CG (Hestenes & Stiefel 1952) shows every x.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -16,30 +15,43 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg, lsmr, lsqr
 
-from .monitor import Monitor
+from .monitor import Interrupted, Monitor
 from .result import FloatArray, Parameters, Status
 from .state import State
 
 _ENOUGH = 16
-_SHORTEST = 128
-_CHUNK_ENTRIES = 1_000_000_000
+_SHORTEST = 8
+_VECTORS = 6
+_CHUNK_ENTRIES = 100_000_000
 
 LEAST_SQUARES_TOLERANCE = 1e-13
 """‖Aᵀr‖/(‖A‖‖r‖) at which x counts as a least-squares solution, so that inconsistent systems end."""
 
 
-def watched(A: csr_array, AT: csr_array, monitor: Monitor | None) -> LinearOperator:
-    """A as an operator whose products ask the monitor whether to go on."""
+class Watched(LinearOperator):
+    """A as an operator whose products are counted, and ask the monitor whether to go on."""
 
-    def product(M: csr_array, v: FloatArray) -> FloatArray:
-        if monitor is not None:
-            monitor.tick()
+    def __init__(self, A: csr_array, AT: csr_array, monitor: Monitor) -> None:
+        super().__init__(np.dtype(np.float64), A.shape)  # type: ignore[call-arg]  # the stubs lack it
+        self.products = 0
+        self._A, self._AT, self._monitor = A, AT, monitor
+
+    def _matvec(self, v: FloatArray) -> FloatArray:
+        return self._product(self._A, v)
+
+    def _rmatvec(self, v: FloatArray) -> FloatArray:
+        return self._product(self._AT, v)
+
+    def _product(self, M: csr_array, v: FloatArray) -> FloatArray:
+        self._monitor.tick()
+        self.products += 1
         w: FloatArray = M @ v.ravel()
         return w
 
-    return LinearOperator(
-        A.shape, matvec=lambda v: product(A, v), rmatvec=lambda v: product(AT, v), dtype=np.float64
-    )
+
+def enough_iterations(shape: tuple[int, ...]) -> int:
+    """Steps in which most systems are solved: in exact arithmetic min(m, n), but rounding costs some more."""
+    return _ENOUGH * min(shape) + 128
 
 
 class _Chunked(ABC):
@@ -54,9 +66,10 @@ class _Chunked(ABC):
         self._b = b
         self._x = x0.copy()
         # A restart forgets the Krylov space, so the first chunk is long enough for most systems; but a chunk
-        # shows no x before its end, so of large matrices it takes a few seconds at most.
-        enough = _ENOUGH * min(self._A.shape) + _SHORTEST
-        self._length = min(enough, max(_SHORTEST, _CHUNK_ENTRIES // max(self._A.nnz, 1)))
+        # of LSQR shows no x before its end, so of large matrices it takes a fraction of a second.
+        enough = enough_iterations(self._A.shape)
+        cost = 2 * self._A.nnz + _VECTORS * sum(self._A.shape)
+        self._length = min(enough, max(_SHORTEST, _CHUNK_ENTRIES // cost))
         self._last_norm = math.inf
         self.patience = self._epochs_per_iteration * enough
 
@@ -88,6 +101,9 @@ class _Chunked(ABC):
         """x after the last chunk, or where CG was interrupted."""
         return self._x
 
+    def resync(self) -> None:  # noqa: B027  # each chunk begins from the true residual
+        """Nothing is kept up to date."""
+
     def recover(self, x: FloatArray) -> bool:  # noqa: ARG002  # there is no step to shorten
         """Krylov methods have nothing to shorten."""
         return False
@@ -97,21 +113,24 @@ class _Chunked(ABC):
         return Parameters()
 
 
-class Bidiagonalisation(_Chunked):
-    """LSQR or LSMR. One iteration is one product with A and one with Aᵀ: two epochs."""
+class Lsqr(_Chunked):
+    """LSQR. One iteration is one product with A and one with Aᵀ: two epochs."""
 
     _epochs_per_iteration = 2.0
 
-    def __init__(self, method: str, state: State, b: FloatArray, x0: FloatArray) -> None:
+    def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         super().__init__(state, b, x0)
-        self._method = method
         self._AT = state.AT
 
     def _chunk(self, monitor: Monitor, r: FloatArray, norm: float, length: int) -> bool | None:
-        operator = watched(self._A, self._AT, monitor)
+        operator = Watched(self._A, self._AT, monitor)
         # Below the target, as the solver's own estimate of the residual drifts.
         tolerance = min(0.99 * monitor.target / norm, 0.99)
-        dx, iterations, stop = bidiagonalise(self._method, operator, r, tolerance, length)
+        try:
+            dx, iterations, stop = bidiagonalise("lsqr", operator, r, tolerance, length)
+        except Interrupted:
+            self._count(monitor, operator.products // 2)
+            raise
         self._x += dx
         self._count(monitor, iterations)
         if stop == _LIMIT:
@@ -133,10 +152,9 @@ class ConjugateGradients(_Chunked):
             if math.log2(monitor.work.iterations).is_integer():
                 monitor.measure(x)
 
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # a breakdown shows in the measured residual
+        with np.errstate(all="ignore"):  # a breakdown shows in the measured residual
             x, _ = cg(
-                watched(self._A, self._A, monitor),
+                Watched(self._A, self._A, monitor),
                 self._b,
                 x0=self._x,
                 rtol=0.0,
@@ -157,8 +175,7 @@ def bidiagonalise(
 ) -> tuple[FloatArray, int, int]:
     """Run SciPy's solver; returns x, the iterations made, and SciPy's stop reason (2, 5: least squares)."""
     options: dict[str, Any] = {"atol": LEAST_SQUARES_TOLERANCE, "btol": tolerance, "conlim": 0.0}
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # whatever goes wrong shows in the measured residual
+    with np.errstate(all="ignore"):  # whatever goes wrong shows in the measured residual
         if method == "lsqr":
             x, stop, count, *_ = lsqr(operator, b, iter_lim=iterations, **options)
         else:

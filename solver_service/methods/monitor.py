@@ -12,8 +12,8 @@ import numpy as np
 from ..kernels import RawCSR, residual
 from .result import FloatArray, HistoryPoint, Progress, Status
 
-BLOCK_ENTRIES = 4_000_000
-"""Most entries touched between two looks at the cancel flag: about 10 ms of work."""
+BLOCK_ENTRIES = 1_000_000
+"""Most entries touched between two looks at the cancel flag: a few milliseconds of work."""
 
 _HISTORY_LENGTH = 200
 _HISTORY_RATIO = 1.02
@@ -53,6 +53,8 @@ class Monitor:
         On the clock of `time.monotonic`, seconds.
     should_stop : callable or None
         Asked often (every 10 ms of work or so); True ends the solve with status ``cancelled``.
+    left_out : float
+        Norm of the part of b that belongs to empty rows, and is not in `b` here.
     callback : callable or None
         Told a `Progress` whenever the residual was measured; True ends the solve.
     """
@@ -68,6 +70,7 @@ class Monitor:
         deadline: float | None = None,
         should_stop: Callable[[], bool] | None = None,
         callback: Callable[[Progress], object] | None = None,
+        left_out: float = 0.0,
     ) -> None:
         self.target = target
         self.max_epochs = max_epochs
@@ -75,6 +78,7 @@ class Monitor:
         self._A = A
         self._b = b
         self._b_norm = float(np.linalg.norm(b))
+        self.left_out = left_out
         self.best_x: FloatArray = x0
         self.best_norm = self._b_norm
         self._r = np.empty_like(b)
@@ -84,7 +88,7 @@ class Monitor:
         self._start = time.monotonic()
         self._history: list[HistoryPoint] = []
         self._ratio = _HISTORY_RATIO
-        rows = max(1, BLOCK_ENTRIES * A.rows // max(A.nnz, 1))
+        rows = max(1, BLOCK_ENTRIES * A.rows // (A.nnz + A.rows))
         self._blocks = [(i, min(i + rows, A.rows)) for i in range(0, A.rows, rows)]
 
     @property
@@ -103,8 +107,9 @@ class Monitor:
         return tuple(self._history)
 
     def relative(self, norm: float) -> float:
-        """‖r‖/‖b‖, and 0 for 0/0."""
-        return norm / self._b_norm if self._b_norm > 0.0 else norm
+        """‖r‖/‖b‖ with what was left out, and 0 for b = 0."""
+        whole = math.hypot(self._b_norm, self.left_out)
+        return math.hypot(norm, self.left_out) / whole if whole > 0.0 else 0.0
 
     def begin(self) -> None:
         """Find the residual of x0, in one pass unless it is zero."""
@@ -117,7 +122,7 @@ class Monitor:
             self.best_x, self.best_norm = np.zeros_like(self.best_x), self._b_norm
 
     def tick(self) -> None:
-        """Raise `Interrupted` if the solve has to end now. Cheap: call it at least every 10 ms of work."""
+        """Raise `Interrupted` if the solve has to end now. Cheap: call it every few milliseconds of work."""
         if self._should_stop is not None and self._should_stop():
             raise Interrupted(Status.CANCELLED)
         if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -132,7 +137,8 @@ class Monitor:
         if self._callback is not None and norm < math.inf:
             work = self.work
             progress = Progress(work.iterations, work.epochs, self.seconds, self.relative(norm))
-            if self._callback(progress) is True:
+            answer = self._callback(progress)
+            if isinstance(answer, bool | np.bool_) and answer:
                 raise Interrupted(Status.CANCELLED)
         return norm
 

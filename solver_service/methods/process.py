@@ -10,6 +10,7 @@ from .result import FloatArray, Parameters, Status
 
 _STALL_FACTOR = 0.9
 _DIVERGED = 1e4
+_DRIFTED = 0.1
 _LONGEST_GAP = 16.0
 
 
@@ -36,6 +37,9 @@ class Process(Protocol):
 
     def solution(self) -> FloatArray:
         """The iterate x, (n,); valid until the next `advance`."""
+
+    def resync(self) -> None:
+        """Recompute what is kept up to date step by step, after the estimate left the truth."""
 
     def recover(self, x: FloatArray) -> bool:
         """After growth: go on from `x` with shorter steps. False if that cannot help."""
@@ -70,6 +74,8 @@ def drive(process: Process, monitor: Monitor, *, forecast_limit: float | None = 
         norm = monitor.measure(process.solution())
         if norm <= monitor.target:
             return Status.CONVERGED
+        if estimate is not None and abs(estimate - norm) > _DRIFTED * norm:
+            process.resync()
         if ended is not None:
             return ended
         if norm > _DIVERGED * pace.largest:

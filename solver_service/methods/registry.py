@@ -9,7 +9,8 @@ from ..errors import FieldError, MethodNotApplicableError, UnknownMethodError
 from .coordinate_descent import LeastSquares, PositiveDefinite
 from .direct import Direct, require_structure
 from .kaczmarz import Kaczmarz
-from .krylov import Bidiagonalisation, ConjugateGradients
+from .krylov import ConjugateGradients, Lsqr
+from .lsmr import Lsmr
 from .options import Options
 from .process import Process
 from .result import FloatArray
@@ -59,10 +60,6 @@ def _coordinate_descent(state: State) -> tuple[Form, ...]:
     return (least_squares,)
 
 
-def _krylov(name: str) -> Callable[[State], tuple[Form, ...]]:
-    return lambda _: (Form(lambda state, b, x0, _: Bidiagonalisation(name, state, b, x0)),)
-
-
 def _require_symmetric(state: State) -> None:
     if not state.symmetric:
         raise MethodNotApplicableError(
@@ -98,14 +95,15 @@ METHODS: dict[str, MethodSpec] = {
             "lsqr",
             "SciPy's LSQR: any shape; minimum-norm and least-squares solutions.",
             COMMON | {"minimum_norm"},
-            _krylov("lsqr"),
+            lambda _: (Form(lambda state, b, x0, _: Lsqr(state, b, x0)),),
             row_space=True,
         ),
         MethodSpec(
             "lsmr",
-            "SciPy's LSMR: any shape; minimum-norm and least-squares solutions.",
+            "LSMR as in SciPy, but to be watched and stopped at any step: any shape; minimum-norm and "
+            "least-squares solutions.",
             COMMON | {"minimum_norm"},
-            _krylov("lsmr"),
+            lambda _: (Form(lambda state, b, x0, _: Lsmr(state, b, x0)),),
             row_space=True,
         ),
         MethodSpec(

@@ -120,7 +120,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Proof that no x with ‖x‖ ≤ radius has a residual below `bound`: (bᵀy − radius·‖Aᵀy‖)/‖y‖ = bound.
+    """Proof that no x with ‖x‖ ≤ radius has a residual below `bound` ≤ (bᵀy − radius·‖Aᵀy‖)/‖y‖.
 
     `y` has shape (m,). Check it with one product Aᵀy.
     """

@@ -130,7 +130,13 @@ class Sampled(ABC):
         piece = min(
             self._most_rows, max(rows // _PIECES_PER_EPOCH, math.ceil(_LEAST_ENTRIES / entries_per_row))
         )
-        self._batches = max(1, piece // self.rule.batch)
+        dense = unknowns if self.dense else 0
+        affordable = int(BLOCK_ENTRIES / (self.rule.batch * entries_per_row + dense))
+        self._most_batches = max(1, min(piece // self.rule.batch, affordable))
+        # A small system may need only a few epochs: begin with one, and double.
+        self._batches = min(self._most_batches, -(-rows // self.rule.batch))
+        self._touched = 0
+        self._begun: float | None = None
         self._ramp = np.zeros(1 if self.rule.ramped else 0)
 
     @property
@@ -171,10 +177,17 @@ class Sampled(ABC):
             total = self._plain_steps(order)
         self._estimate = self._estimated_norm(total, order.size)
         work = monitor.work
+        if self._begun is None:
+            self._begun = work.epochs
+        self._touched += order.size
         work.iterations += batches
         work.row_updates += order.size
-        work.epochs += order.size / self._passes
+        work.epochs = self._begun + self._touched / self._passes
+        self._batches = min(2 * self._batches, self._most_batches)
         return None
+
+    def resync(self) -> None:  # noqa: B027  # rows have nothing to do
+        """Recompute what was kept up to date; rows keep nothing."""
 
     def recover(self, x: FloatArray) -> bool:
         """Restart from `x` as if λ were twice as large, unless the caller fixed the step."""

@@ -16,7 +16,7 @@ from ..problems.problem import Problem
 from .column import Column
 from .options import Momentum, Options
 from .registry import find
-from .result import ColumnResult, FloatArray, Progress, Result, Timings
+from .result import ColumnResult, FloatArray, Progress, Result, Status, Timings
 from .state import State
 
 
@@ -100,7 +100,7 @@ def solve(
     rtol, atol : float, default 1e-6 and 0
         The stopping rule.
     max_epochs : float, optional
-        Most work, in passes over A. Default: 20,000.
+        Most work for each right-hand side, in passes over A. Default: 50,000.
     time_limit : float, optional
         Most seconds of solving.
     batch_size : int or "auto"
@@ -196,10 +196,18 @@ def run(
         own = time.monotonic() + options.time_limit
         deadline = own if deadline is None else min(deadline, own)
 
+    stopped = False
+
+    def stop() -> bool:
+        return stopped or (should_stop is not None and should_stop())
+
     def column(b: FloatArray, x0: FloatArray | None) -> Result:
-        return Column(prepared.state, b, x0, options).solve(
-            deadline=deadline, should_stop=should_stop, callback=callback
+        nonlocal stopped
+        result = Column(prepared.state, b, x0, options).solve(
+            deadline=deadline, should_stop=stop, callback=callback
         )
+        stopped = stopped or result.status is Status.CANCELLED  # one word stops all columns
+        return result
 
     if problem.b.ndim == 1:
         return column(problem.b, problem.x0)

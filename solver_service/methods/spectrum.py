@@ -124,6 +124,9 @@ def extrapolated(whole: Spectrum, half: Spectrum) -> Spectrum:
 def symmetric_spectrum(A: csr_array, steps: int) -> Spectrum:
     """λ and μ of H = A/n for symmetric A of unit diagonal, by `steps` Lanczos steps of one product."""
     n = A.shape[0]
+    if not np.max(np.abs(A.data), initial=0.0) <= 1.0 + 1e-12:
+        # |aᵢⱼ| > 1 = √(aᵢᵢaⱼⱼ): a negative 2 × 2 minor, and perhaps entries without bound.
+        return Spectrum(1.0, -1.0)
     v = np.random.default_rng(0).standard_normal(n)
     v /= np.linalg.norm(v)
     before = np.zeros(n)

@@ -15,6 +15,7 @@ from .spectrum import COARSE, FINE, Spectrum, extrapolated, row_spectrum, symmet
 
 _RUN_ENTRIES = 64
 _SAMPLE_ROWS = 2000
+_TINY = 1e-140
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,14 @@ class UnitRows:
         scaled = A[rows]
         scaled.data /= np.repeat(norms[rows], np.diff(scaled.indptr))
         return cls(scaled, norms[rows], rows)
+
+    @classmethod
+    def with_spectrum(cls, A: csr_array) -> UnitRows:
+        """`of`, with the spectrum found at once."""
+        rows = cls.of(A)
+        if rows.csr.shape[0]:
+            _ = rows.spectrum
+        return rows
 
     @cached_property
     def raw(self) -> RawCSR:
@@ -84,7 +93,7 @@ class UnitRows:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return _nbytes(self.csr) + self.norms.nbytes + self.rows.nbytes
+        return csr_nbytes(self.csr) + self.norms.nbytes + self.rows.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +108,7 @@ class UnitDiagonal:
         """Copy and scale."""
         norms = np.sqrt(A.diagonal())
         data = A.data / np.repeat(norms, np.diff(A.indptr)) / norms[A.indices]
-        return cls(csr_array((data, A.indices, A.indptr), shape=A.shape), norms)
+        return cls(csr_array((data, A.indices.copy(), A.indptr.copy()), shape=A.shape), norms)
 
     @cached_property
     def raw(self) -> RawCSR:
@@ -119,18 +128,22 @@ class UnitDiagonal:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return _nbytes(self.csr) + self.norms.nbytes
+        return csr_nbytes(self.csr) + self.norms.nbytes
 
 
 def row_norms(A: csr_array) -> FloatArray:
-    """Euclidean norms of the rows, (m,)."""
-    squares = A.data * A.data
+    """Euclidean norms of the rows, (m,); 0 only for empty rows, however small the entries."""
     norms = np.zeros(A.shape[0])
     filled = np.flatnonzero(np.diff(A.indptr))
     if filled.size:
-        norms[filled] = np.sqrt(np.add.reduceat(squares, A.indptr[filled]))
+        norms[filled] = np.sqrt(np.add.reduceat(A.data * A.data, A.indptr[filled]))
+        if norms[filled].min() < _TINY:  # squares that vanished, or lost digits
+            largest = np.maximum.reduceat(np.abs(A.data), A.indptr[filled])
+            scaled = A.data / np.repeat(largest, np.diff(A.indptr)[filled])
+            norms[filled] = largest * np.sqrt(np.add.reduceat(scaled * scaled, A.indptr[filled]))
     return norms
 
 
-def _nbytes(A: csr_array) -> int:
+def csr_nbytes(A: csr_array) -> int:
+    """Bytes of the three arrays."""
     return int(A.data.nbytes + A.indices.nbytes + A.indptr.nbytes)

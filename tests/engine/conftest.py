@@ -63,8 +63,10 @@ def eventually() -> Callable[..., object]:
 @pytest.fixture
 def no_processes_left() -> Iterator[None]:
     """Check that the test leaves no child process behind that it did not find."""
-    before = set(psutil.Process().children(recursive=True))
+    before = set(psutil.Process().children())
     yield
-    left = [child for child in psutil.Process().children(recursive=True) if child not in before]
+    # Not those below a process that was there before: another pool may be replacing a worker.
+    new = [child for child in psutil.Process().children() if child not in before]
+    left = [*new, *(below for child in new for below in child.children(recursive=True))]
     _, alive = psutil.wait_procs(left, timeout=5)  # one that was told to end may need a moment
     assert not alive, [(child, child.cmdline(), child.parent()) for child in alive]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -206,12 +208,16 @@ def test_an_ill_conditioned_consistent_system_is_never_called_inconsistent():
             assert result.advice
 
 
-def test_a_stall_is_not_called_inconsistent_without_proof_and_names_the_worst_equations():
-    A = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-13]])
-    result = solver_service.solve(A, [1.0, 2.0], method="kaczmarz", rtol=1e-10)
+def test_a_stall_is_not_called_inconsistent_without_proof_and_names_the_worst_equations(tall):
+    A, b, _ = tall
+    result = solver_service.solve(A, b, method="kaczmarz", rtol=0.0)
     assert result.status is Status.STAGNATED
+    assert result.relative_residual < 1e-14
     assert result.certificate is None
-    assert {w.row for w in result.worst_equations} <= {0, 1}
+    assert result.advice
+    sizes = [abs(w.residual) for w in result.worst_equations]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 10
 
 
 def test_numerically_singular_systems_are_a_result_not_an_error():
@@ -257,3 +263,126 @@ def test_an_explicit_method_keeps_its_own_x_when_no_proof_is_found(tall):
     assert result.method == "kaczmarz"
     assert result.phases[0].method == "kaczmarz"
     assert sum(phase.epochs for phase in result.phases) == pytest.approx(result.epochs)
+
+
+def exact_residual(A, b, x) -> float:
+    rows = [
+        Fraction(float(b_i))
+        - sum(Fraction(float(a)) * Fraction(float(v)) for a, v in zip(row, x, strict=True))
+        for row, b_i in zip(A, b, strict=True)
+    ]
+    return math.sqrt(float(sum(r * r for r in rows)))
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "lsqr", "lsmr"])
+def test_the_reported_residual_is_the_exact_one_even_where_x_is_huge(method):
+    """κ = 1e9 and random b: ‖A‖‖x‖ exceeds ‖b‖ so far that rounded products would hide the residual."""
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        U, _ = np.linalg.qr(rng.standard_normal((12, 12)))
+        V, _ = np.linalg.qr(rng.standard_normal((12, 12)))
+        A, b = U @ np.diag(np.logspace(0, -9, 12)) @ V, rng.standard_normal(12)
+        result = solver_service.solve(A, b, method=method, rtol=3e-9, max_epochs=2000)
+        exact = exact_residual(A, b, result.x)
+        assert result.residual_norm == pytest.approx(exact, rel=1e-6)
+        assert result.converged == (exact <= result.target * (1 + 1e-12))
+
+
+def test_consistent_systems_with_wildly_different_rows_are_not_called_inconsistent():
+    rng = np.random.default_rng(8)
+    for ratio in (1e6, 1e10, 1e13, 1e16, 1e20):
+        A = np.zeros((80, 50))
+        A[:40, :25], A[40:, 25:] = ratio * rng.standard_normal((40, 25)), rng.standard_normal((40, 25))
+        b = A @ rng.standard_normal(50)
+        for method in ("auto", "lsmr", "kaczmarz"):
+            result = solver_service.solve(A, b, method=method, rtol=1e-25)
+            assert result.status is not Status.INCONSISTENT, (ratio, method)
+
+
+def test_tiny_rows_are_rows_too():
+    e = 1e-170
+    A = np.array([[1.0, 0.0], [0.0, e], [0.0, e]])
+    result = solver_service.solve(A, [0.0, e, e], method="kaczmarz")
+    assert result.converged
+    np.testing.assert_allclose(result.x, [0.0, 1.0], rtol=1e-6)
+    assert solver_service.solve(A, [0.0, e, e]).status is not Status.INCONSISTENT
+
+
+def test_a_start_beyond_float64_and_no_time_give_a_finite_result():
+    A = [[1e80, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    result = solver_service.solve(A, [1.0, 2.0, 3.0], x0=[1e300, 1.0], time_limit=1e-9)
+    assert result.status is Status.TIME_LIMIT
+    assert np.isfinite([result.residual_norm, result.relative_residual, *result.x]).all()
+
+
+@pytest.mark.parametrize("method", ["lsmr", "lsqr"])
+def test_a_time_limit_keeps_and_counts_what_was_done(method):
+    A = laplacian(150)
+    b = A @ np.random.default_rng(9).standard_normal(A.shape[1])
+    result = solver_service.solve(A, b, method=method, rtol=1e-13, time_limit=0.7)
+    assert result.status is Status.TIME_LIMIT
+    assert result.iterations > 0
+    assert result.relative_residual < 0.9
+
+
+def test_one_cancelled_column_stops_them_all(tall):
+    A, b, _ = tall
+    result = solver_service.solve(
+        A, np.stack([b] * 5, axis=1), method="kaczmarz", rtol=1e-13, callback=lambda _: np.True_
+    )
+    assert [c.status for c in result.columns] == [Status.CANCELLED] * 5
+
+
+def test_minimum_norm_is_not_claimed_without_a_solution(tall):
+    A, b, _ = tall
+    assert solver_service.solve(A, b, method="lsmr", max_epochs=4).minimum_norm is False
+    assert solver_service.solve(A, 0 * b, x0=np.ones(60)).minimum_norm is True
+
+
+def test_the_curve_counts_equations_that_nothing_can_meet(tall):
+    A, b = zero_row(tall)
+    result = solver_service.solve(A, b, method="kaczmarz", rtol=1e-6)
+    assert result.history[-1].relative_residual == pytest.approx(result.relative_residual, rel=1e-3)
+    assert result.phases[-1].relative_residual == pytest.approx(result.relative_residual, rel=1e-3)
+    nothing = solver_service.solve(sparse.csr_array((3, 3)), [1.0, 0.0, 0.0])
+    assert "empty rows" in nothing.reason
+    assert nothing.history[-1].relative_residual == 1.0
+
+
+def test_a_proof_that_is_sought_leaves_no_trace_in_the_curve():
+    result = solver_service.solve(np.ones((2, 2)), [2.0, 2.0], method="direct")
+    assert result.status is Status.STAGNATED
+    assert result.history[-1].relative_residual == result.relative_residual == 1.0
+    assert "lsmr" in result.phases[-1].reason
+
+
+def test_small_systems_take_small_steps():
+    result = solver_service.solve([[2.0]], [4.0], method="kaczmarz")
+    assert result.epochs == 1
+
+
+def test_coordinate_descent_corrects_its_drifting_residual(tall):
+    A, b, _ = tall
+    result = solver_service.solve(A, b, x0=np.full(60, 1e12), method="coordinate_descent", rtol=1e-8)
+    assert result.converged
+
+
+def test_entries_that_disprove_positive_definiteness_do_no_harm():
+    A = np.array([[1e-200, 1.0], [1.0, 1e-200]])
+    result = solver_service.solve(A, [1.0, 2.0], method="coordinate_descent")
+    assert result.converged
+
+
+def test_the_caller_may_change_x0_after_the_solve():
+    x0 = np.zeros(2)
+    result = solver_service.solve(np.eye(2), [0.0, 0.0], x0=x0)
+    assert not np.shares_memory(result.x, x0)
+
+
+def test_fill_is_predicted_before_superlu_sees_the_matrix():
+    A = laplacian(100)
+    assert solver_service.prepare(A).state.factor_cost < 1e9
+    rng = np.random.default_rng(10)
+    B = sparse.csr_array(sparse.random_array((20_000, 20_000), density=7 / 20_000, rng=rng))
+    state = solver_service.prepare(B + sparse.eye_array(20_000)).state
+    assert state.factor_cost > 2e11

@@ -12,6 +12,8 @@ from scipy.sparse.linalg import lsmr
 
 import solver_service
 from solver_service import Status
+from solver_service.methods.lsmr import Lsmr
+from solver_service.methods.monitor import Monitor
 from solver_service.methods.result import ColumnResult, Parameters, Result
 from solver_service.methods.spectrum import Spectrum
 
@@ -354,8 +356,28 @@ def test_a_matrix_of_zeros(system):
         assert not empty.x.any()
 
 
-def test_lsmr_agrees_with_scipy(system):
+def test_lsmr_agrees_with_scipy_step_by_step(system):
     A, b, _ = system
-    ours = solver_service.solve(A, b, method="lsmr", rtol=1e-10)
-    theirs = lsmr(A, b, atol=0, btol=1e-10, conlim=0)[0]
-    np.testing.assert_allclose(ours.x, theirs, atol=1e-7)
+    state = solver_service.prepare(A).state
+    monitor = Monitor(state.raw, b, np.zeros(80), target=0.0)
+    process = Lsmr(state, b, np.zeros(80))
+    while monitor.work.iterations < 12:  # later rounding shows, and passes
+        assert process.advance(monitor) is None
+        theirs = lsmr(A, b, atol=0, btol=0, conlim=0, maxiter=monitor.work.iterations)[0]
+        np.testing.assert_allclose(process.solution(), theirs, rtol=1e-6, atol=1e-8)
+    assert monitor.work.epochs == 2 * monitor.work.iterations
+
+
+def test_lsmr_shows_its_x_whenever_it_is_stopped(system):
+    A, b, _ = system
+    seen = []
+
+    def callback(progress):
+        seen.append(progress)
+        return progress.iterations >= 8
+
+    result = solver_service.solve(A, b, method="lsmr", rtol=1e-12, callback=callback)
+    assert result.status is Status.CANCELLED
+    assert result.iterations == seen[-1].iterations
+    assert result.relative_residual == pytest.approx(seen[-1].relative_residual)
+    assert 0 < result.relative_residual < 0.5
