@@ -132,14 +132,16 @@ class UnitDiagonal:
 
 
 def row_norms(A: csr_array) -> FloatArray:
-    """Euclidean norms of the rows, (m,); 0 only for empty rows, however small the entries."""
+    """Euclidean norms of the rows, (m,); 0 only for rows of zeros, however small the entries."""
     norms = np.zeros(A.shape[0])
     filled = np.flatnonzero(np.diff(A.indptr))
     if filled.size:
         norms[filled] = np.sqrt(np.add.reduceat(A.data * A.data, A.indptr[filled]))
         if norms[filled].min() < _TINY:  # squares that vanished, or lost digits
             largest = np.maximum.reduceat(np.abs(A.data), A.indptr[filled])
-            scaled = A.data / np.repeat(largest, np.diff(A.indptr)[filled])
+            # Scaling by a power of two may have made entries vanish altogether (see State): 0/0 is 0 here.
+            divisor = np.where(largest > 0.0, largest, 1.0)
+            scaled = A.data / np.repeat(divisor, np.diff(A.indptr)[filled])
             norms[filled] = largest * np.sqrt(np.add.reduceat(scaled * scaled, A.indptr[filled]))
     return norms
 
