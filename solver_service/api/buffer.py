@@ -8,12 +8,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import OutOfMemoryError
+from ..errors import OutOfMemoryError, QueueFullError
 from ..wire.systems import Content
 from .spool import Spool, remove
 
 MEMORY_BYTES = 256 * 1024
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_HANDLES = (errno.EMFILE, errno.ENFILE)
 
 
 class Buffer:
@@ -81,6 +82,8 @@ class Buffer:
 
 
 def _translate(error: OSError) -> Exception:
+    if error.errno in _NO_HANDLES:
+        return QueueFullError("too many requests are open at once", retry_after=5)
     if error.errno not in _NO_SPACE:
         return error
     return OutOfMemoryError("there is no space left for the body", retry_after=30)

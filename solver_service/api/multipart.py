@@ -7,7 +7,7 @@ from collections.abc import Callable
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from ..errors import MalformedMultipartError
+from ..errors import FieldError, MalformedMultipartError
 from ..wire.systems import Content
 from .buffer import Buffer
 
@@ -108,8 +108,10 @@ class MultipartSink:
                 "Content-Transfer-Encoding is not supported; send the bytes as they are"
             )
         if name not in self._names:
+            shown = name[:40]
             raise MalformedMultipartError(
-                f"there is an unknown part; known are {', '.join(sorted(self._names))}"
+                f"there is an unknown part {shown!r}; known are {', '.join(sorted(self._names))}",
+                errors=[FieldError(shown, "is not a part of this call")],
             )
         if name in self._buffers:
             raise MalformedMultipartError(f"the part {name} comes twice")

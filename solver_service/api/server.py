@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -183,6 +184,9 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         The port is taken or the data folder cannot be written.
     """
     prepare_folder(settings.data_dir)
+    # A request may hold a socket and two files; the usual soft limit of 1,024 is for users of select().
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with bind(settings.host, settings.port) as sock:
         url = url_of(sock)
 

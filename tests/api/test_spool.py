@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import threading
 
@@ -6,7 +7,7 @@ import pytest
 
 from solver_service.api.buffer import Buffer
 from solver_service.api.spool import Spool, in_thread
-from solver_service.errors import OutOfMemoryError
+from solver_service.errors import OutOfMemoryError, QueueFullError
 
 
 def test_left_overs_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
@@ -89,3 +90,17 @@ def test_cancelling_waits_for_the_thread():
         assert left.is_set()
 
     asyncio.run(main())
+
+
+def test_too_many_open_files_are_a_matter_of_time(tmp_path, monkeypatch):
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+
+    def refuse(path):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Buffer, "_open", staticmethod(refuse))
+    with pytest.raises(QueueFullError) as caught:
+        Buffer(spool, memory=4).write(b"12345")
+    assert caught.value.retry_after
+    spool.close()
