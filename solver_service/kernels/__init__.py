@@ -18,7 +18,7 @@ from .columns import (
 )
 from .jit import RawCSR
 from .momentum import HEAVY_BALL, NESTEROV, damped_beta, momentum_update, restart
-from .products import compensated_residual, fused_pass, residual
+from .products import compensated_residual, residual
 from .rows import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "RawCSR",
     "compensated_residual",
     "damped_beta",
-    "fused_pass",
     "kaczmarz_gradient",
     "kaczmarz_momentum_steps",
     "kaczmarz_steps",

@@ -1,4 +1,4 @@
-"""Products with A: a row's dot product and update, the residual, and both products in one pass."""
+"""Products with A: a row's dot product and update, and the residual."""
 
 from __future__ import annotations
 
@@ -56,32 +56,6 @@ def residual(
         first = last
         last = np.uint64(indptr[i + ONE])
         r[i] = b[i] - row_dot(indices, data, first, last, x)
-
-
-@kernel
-def fused_pass(
-    indptr: UnsignedArray,
-    indices: UnsignedArray,
-    data: FloatArray,
-    b: FloatArray,
-    x: FloatArray,
-    start: int,
-    stop: int,
-    g: FloatArray,
-) -> float:
-    """g ← g + Σ (aᵢᵀx − bᵢ)·aᵢ over start ≤ i < stop; returns Σ (aᵢᵀx − bᵢ)².
-
-    Both products read A once: each row is scattered while it is still in cache.
-    """
-    total = 0.0
-    last = np.uint64(indptr[start])
-    for i in range(np.uint64(start), np.uint64(stop)):
-        first = last
-        last = np.uint64(indptr[i + ONE])
-        c = row_dot(indices, data, first, last, x) - b[i]
-        total += c * c
-        row_axpy(indices, data, first, last, c, g)
-    return total
 
 
 @kernel

@@ -53,7 +53,10 @@ def kaczmarz_gradient(
     y: FloatArray,
     g: FloatArray,
 ) -> float:
-    """g ← g + Σ (aᵢᵀy − bᵢ)·aᵢ over all of `order`."""
+    """g ← g + Σ (aᵢᵀy − bᵢ)·aᵢ over all of `order`.
+
+    Both products in one reading of A: each row is scattered while it is still in cache.
+    """
     total = 0.0
     for k in range(order.size):
         i = np.uint64(order[k])

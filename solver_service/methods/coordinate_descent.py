@@ -18,80 +18,34 @@ from ..kernels import (
     least_squares_momentum_steps,
     least_squares_steps,
     least_squares_update,
-    momentum_update,
-    restart,
     spd_gradient,
     spd_momentum_steps,
     spd_steps,
 )
-from ..kernels.momentum import damped_beta
 from .options import Options
 from .result import FloatArray
 from .sampled import Sampled
+from .single_vector import Kernels, SingleVector
 from .state import State
 
+_KERNELS = Kernels(spd_steps, spd_momentum_steps, spd_gradient)
 
-class PositiveDefinite(Sampled):
-    """Coordinate descent on ½xᵀAx − bᵀx. State: z = D^½x, and with momentum its partner and the gradient."""
+
+class PositiveDefinite(SingleVector):
+    """Coordinate descent on ½xᵀAx − bᵀx, with z = D^½x."""
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
         system = state.unit_diagonal
-        n = state.A.shape[0]
         super().__init__(
-            rows=n,
-            unknowns=n,
-            nnz=system.csr.nnz,
-            passes=n,
+            _KERNELS,
+            system,
+            b / system.norms,
+            x0,
+            scale=system.norms,
             run=1,
-            system=system,
+            passes=x0.size,
             options=options,
         )
-        self._raw = system.raw
-        self._norms = system.norms
-        self._rhs = b / system.norms
-        self._c = np.empty(min(self.rule.batch, self._most_rows))
-        self._restart(x0)
-
-    def _restart(self, x: FloatArray) -> None:
-        self._z = x * self._norms
-        self._y, self._g = (self._z.copy(), np.zeros_like(x)) if self.dense else (self._z, self._z)
-
-    def solution(self) -> FloatArray:
-        """x = D^(−½)·z."""
-        z = self._y if self.rule.kind == HEAVY_BALL else self._z
-        x: FloatArray = z / self._norms
-        return x
-
-    def _plain_steps(self, order: NDArray[np.uint32]) -> float:
-        rule = self.rule
-        return spd_steps(*self._raw, self._rhs, self._norms, order, rule.batch, rule.eta, self._z, self._c)
-
-    def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
-        rule = self.rule
-        return spd_momentum_steps(
-            *self._raw,
-            self._rhs,
-            self._norms,
-            order,
-            rule.batch,
-            rule.eta,
-            rule.beta,
-            rule.kind,
-            self._z,
-            self._y,
-            self._g,
-            self._ramp,
-        )
-
-    def _gradient(self, order: NDArray[np.uint32]) -> float:
-        return spd_gradient(*self._raw, self._rhs, self._norms, order, self._y, self._g)
-
-    def _update(self) -> None:
-        rule = self.rule
-        beta = damped_beta(rule.beta, self._ramp)
-        turn = momentum_update(rule.kind, rule.eta / rule.batch, beta, self._z, self._y, self._g)
-        if turn > 0.0 and rule.ramped:
-            restart(rule.kind, self._z, self._y, self._ramp)
 
 
 class LeastSquares(Sampled):

@@ -209,12 +209,9 @@ def test_many_batches_in_one_call_equal_one_call_each(rng, raw):
         assert together.tobytes() == apart.tobytes()
 
 
-def test_products(rng, raw):
+def test_residual_of_a_range_of_rows(rng, raw):
     A = unit_rows(M, N, 9)
-    b, x, g, r = rng.standard_normal(M), rng.standard_normal(N), np.zeros(N), np.zeros(M)
-    total = kernels.fused_pass(*raw(A), b, x, 0, M, g)
-    np.testing.assert_allclose(g, A.T @ (A @ x - b), **TOLERANCE)
-    np.testing.assert_allclose(total, np.sum((A @ x - b) ** 2), rtol=1e-12)
+    b, x, r = rng.standard_normal(M), rng.standard_normal(N), np.zeros(M)
     kernels.residual(*raw(A), b, x, 0, 10, r)
     assert not r[10:].any()
     kernels.residual(*raw(A), b, x, 10, M, r)
@@ -231,10 +228,8 @@ def test_compensated_residual_survives_cancellation(raw):
     assert plain[0] != 0.0, "the case must be one where plain summation fails"
 
 
-def test_empty_rows_and_empty_ranges(raw):
-    A, b, r, g = np.zeros((3, 2)), np.array([1.0, 2.0, 3.0]), np.full(3, 9.0), np.zeros(2)
+def test_empty_rows(raw):
+    A, b, r = np.zeros((3, 2)), np.array([1.0, 2.0, 3.0]), np.full(3, 9.0)
     A[1, 1] = 2.0
     kernels.residual(*raw(A), b, np.ones(2), 0, 3, r)
     np.testing.assert_array_equal(r, [1.0, 0.0, 3.0])
-    assert kernels.fused_pass(*raw(A), b, np.ones(2), 1, 1, g) == 0.0
-    assert not g.any()
