@@ -9,11 +9,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -37,6 +37,9 @@ _CURSOR = re.compile(r"([0-9]{1,20})/(mat_[0-9a-f]{32})", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _META = "meta.json"
+_TRIES = 20
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -101,33 +104,29 @@ class MatrixStore:
 
     def get(self, matrix_id: str) -> MatrixRecord:
         """Return the record of a stored matrix, or raise `MatrixNotFoundError`."""
-        directory = self._directory(matrix_id)
-        try:
-            return _read_record(directory)
-        except FileNotFoundError as error:
-            if directory.is_dir():
-                _damaged(matrix_id, error)
-            raise _not_found() from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            _damaged(matrix_id, error)
+        return self._read(matrix_id, _read_record)
 
     def open(self, matrix_id: str) -> Matrix:
         """Map a stored matrix into memory, or raise `MatrixNotFoundError`. Nothing is read or copied.
 
         Once opened it can be used even if it is deleted meanwhile.
         """
+        return self._read(matrix_id, _map_matrix)
+
+    def _read(self, matrix_id: str, read: Callable[[Path], T]) -> T:
         directory = self._directory(matrix_id)
-        for last_try in (False, True):
+        tries = _TRIES
+        while True:
             try:
-                return _map_matrix(directory)
+                return read(directory)
             except FileNotFoundError as error:
                 if not directory.is_dir():
                     raise _not_found() from None
-                if last_try:  # else it may have been deleted and stored anew in between
+                tries -= 1  # it may have been deleted and stored anew in between
+                if not tries:
                     _damaged(matrix_id, error)
             except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
                 _damaged(matrix_id, error)
-        raise AssertionError
 
     def list(self, limit: int = 50, cursor: str | None = None) -> tuple[list[MatrixRecord], str | None]:
         """Return one page of records, newest first, and the cursor of the next page or None.
@@ -289,6 +288,6 @@ def _full_disk_reported() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutOfMemoryError("no space left to store the matrix", retry_after=60) from error
         raise

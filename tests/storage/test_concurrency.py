@@ -1,5 +1,6 @@
 """Many processes and threads at one store."""
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from numpy.testing import assert_array_equal
 
 from solver_service.errors import MatrixNotFoundError
+from solver_service.problems.matrix import Matrix
 from solver_service.storage import MatrixStore
 
 PUT = """
@@ -96,3 +98,27 @@ def test_opening_during_deletion_works_or_finds_nothing(store, make_matrix):
         threads.submit(replace).result()
         counts = [reader.result() for reader in readers]
     assert all(found for found, _ in counts)
+
+
+def test_a_record_can_be_read_while_the_matrix_is_deleted_and_stored_anew(tmp_path):
+    """Whatever the moment, the record or "not found": never "damaged"."""
+    store = MatrixStore(tmp_path)
+    matrix = Matrix.from_any([[1.0, 2.0], [3.0, 4.0]])
+    done = threading.Event()
+
+    def churn() -> None:
+        for _ in range(300):
+            store.put(matrix, name=None, properties={})
+            store.delete(matrix.id)
+        done.set()
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    seen = 0
+    while not done.is_set():
+        for read in (store.get, store.open):
+            with contextlib.suppress(MatrixNotFoundError):
+                read(matrix.id)
+                seen += 1
+    thread.join()
+    assert seen

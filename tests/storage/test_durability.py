@@ -78,7 +78,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_file(store, make_matrix, files,
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))  # a real short write, then EFBIG
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(OutOfMemoryError, match="no space"):
             store.put(make_matrix(0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
