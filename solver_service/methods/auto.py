@@ -11,8 +11,8 @@ from .state import State
 
 _TALL = 3
 _PROBE_EPOCHS = 32.0
-_CHEAP_FACTORS = 1e9
-_POSSIBLE_FACTORS = 2e11
+_CHEAP_FACTORS = 1e9  # nanoseconds
+_POSSIBLE_FACTORS = 1e11
 
 
 @dataclass(frozen=True, slots=True)

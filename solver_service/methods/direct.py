@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse.linalg import SuperLU
 
 from ..errors import FieldError, MethodNotApplicableError
+from .factorization import Factors
 from .monitor import Monitor
 from .result import FloatArray, Parameters, Status
 from .state import State
@@ -70,7 +70,7 @@ class Direct:
         return Parameters()
 
 
-def condition_estimate(state: State, factors: SuperLU) -> float:
+def condition_estimate(state: State, factors: Factors) -> float:
     """κ₁(A), estimated from below by a few solves (Hager 1984)."""
     n = state.A.shape[0]
     x = np.full(n, 1.0 / n)
@@ -80,7 +80,7 @@ def condition_estimate(state: State, factors: SuperLU) -> float:
             y = factors.solve(x)
             estimate = float(np.abs(y).sum())
             signs = np.copysign(1.0, y)
-            z = factors.solve(signs, "T")  # type: ignore[call-overload]  # the stubs lack SciPy's `trans`
+            z = factors.solve_transposed(signs)
             j = int(np.argmax(np.abs(z)))
             if not abs(z[j]) > z @ x:
                 break

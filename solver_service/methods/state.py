@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array
-from scipy.sparse.csgraph import reverse_cuthill_mckee, structural_rank
-from scipy.sparse.linalg import SuperLU, splu
+from scipy.sparse import csr_array
 
 from ..kernels import RawCSR
 from ..problems.matrix import Matrix
+from . import factorization
+from .factorization import Analysis, Factors
 from .result import FloatArray
 from .systems import UnitDiagonal, UnitRows, csr_nbytes, row_norms
 
@@ -132,43 +132,35 @@ class State:
     @property
     def structurally_nonsingular(self) -> bool:
         """Square, and some permutation puts a non-zero entry everywhere on the diagonal."""
+        if self.A.nnz <= _LONGEST_ORDERING:
+            return self.analysis is not None
+        return self._part("nonsingular", lambda: factorization.structurally_nonsingular(self.A))
+
+    @property
+    def analysis(self) -> Analysis | None:
+        """What a sparse LU of A would be like; None unless A is square and structurally non-singular."""
         m, n = self.A.shape
-        return m == n and self._part("structural_rank", lambda: int(structural_rank(self.A))) == n
+        return self._part("analysis", lambda: factorization.analyse(self.A) if m == n else None)
 
     @property
     def factor_cost(self) -> float:
-        """Predict the cost of a sparse LU of square A: Σ wᵢ² over the row widths of a band ordering.
+        """Nanoseconds that a sparse LU of A is predicted to take, infinite if there is none.
 
-        SuperLU took 0.2 to 1 ns of it on grids, meshes and random patterns, and far less on circuits,
-        where its own ordering is better (reverse Cuthill–McKee on the pattern of A + Aᵀ). Infinite where A is
-        so large that even the ordering would take long.
+        Infinite, too, where A is so large that even the ordering would take long.
         """
-        return self._part("factor_cost", self._predict_factor_cost)
-
-    def _predict_factor_cost(self) -> float:
-        A = self.A
-        if A.nnz > _LONGEST_ORDERING:
+        if self.A.nnz > _LONGEST_ORDERING or self.analysis is None:
             return math.inf
-        pattern = csr_array((np.ones(A.nnz, dtype=np.int8), A.indices, A.indptr), shape=A.shape)
-        both = csr_array(pattern + pattern.T)
-        order = reverse_cuthill_mckee(both, symmetric_mode=True)
-        place = np.empty(order.size, dtype=np.int64)
-        place[order] = np.arange(order.size)
-        row = np.repeat(place, np.diff(both.indptr))
-        width = np.zeros(order.size, dtype=np.int64)
-        np.maximum.at(width, row, row - place[both.indices])
-        return float(np.sum(width.astype(np.float64) ** 2))
+        return self.analysis.cost
 
     @property
-    def factors(self) -> SuperLU | None:
-        """SuperLU factors of square structurally non-singular A, None where a pivot is exactly zero."""
+    def factors(self) -> Factors | None:
+        """Factors of a square structurally non-singular A, None where a pivot is exactly zero."""
         return self._part("factors", self._factorise)
 
-    def _factorise(self) -> SuperLU | None:
-        try:
-            return splu(csc_array(self.A))
-        except RuntimeError:  # exactly singular
-            return None
+    def _factorise(self) -> Factors | None:
+        analysis = self.analysis
+        assert analysis is not None
+        return factorization.factorise(self.A, analysis)
 
     @cached_property
     def frobenius_norm(self) -> float:
@@ -180,12 +172,10 @@ class State:
         """Bytes of the matrix and of what was derived so far (factors: their entries)."""
         total = csr_nbytes(self.matrix.csr)
         for part in list(self._parts.values()):
-            if isinstance(part, UnitRows | UnitDiagonal):
+            if isinstance(part, UnitRows | UnitDiagonal | Analysis | Factors):
                 total += part.nbytes
             elif isinstance(part, csr_array):
                 total += csr_nbytes(part)
-            elif isinstance(part, SuperLU):
-                total += 12 * int(part.nnz)
         return total
 
 
