@@ -16,17 +16,34 @@ from .columns import (
     spd_momentum_steps,
     spd_steps,
 )
-from .jit import RawCSR
+from .jit import RawCSR, pattern_of
 from .momentum import HEAVY_BALL, NESTEROV, damped_beta, momentum_update, restart
-from .products import compensated_residual, residual
+from .ordering import minimum_degree
+from .products import backward_error, compensated_residual, residual
 from .rows import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
+from .symbolic import (
+    column_counts,
+    diagonal_census,
+    elimination_tree,
+    maximum_matching,
+    merged_row_counts,
+    postorder,
+    renumbered,
+    renumbered_columns,
+    row_stars,
+    shared_entries,
+)
 
 __all__ = [
     "HEAVY_BALL",
     "NESTEROV",
     "RawCSR",
+    "backward_error",
+    "column_counts",
     "compensated_residual",
     "damped_beta",
+    "diagonal_census",
+    "elimination_tree",
     "kaczmarz_gradient",
     "kaczmarz_momentum_steps",
     "kaczmarz_steps",
@@ -34,9 +51,18 @@ __all__ = [
     "least_squares_momentum_steps",
     "least_squares_steps",
     "least_squares_update",
+    "maximum_matching",
+    "merged_row_counts",
+    "minimum_degree",
     "momentum_update",
+    "pattern_of",
+    "postorder",
+    "renumbered",
+    "renumbered_columns",
     "residual",
     "restart",
+    "row_stars",
+    "shared_entries",
     "spd_gradient",
     "spd_momentum_steps",
     "spd_steps",
@@ -61,6 +87,7 @@ def warm_up() -> None:
     for B in (A, RawCSR(*read_only)):
         residual(*B, b, x, 0, 2, g)
         compensated_residual(*B, b, x, g)
+        backward_error(*B, b, x)
     kaczmarz_steps(*A, b, norms, order, 1, 1.0, x, c)
     kaczmarz_gradient(*A, b, norms, order, y, g)
     kaczmarz_momentum_steps(*A, b, norms, order, 1, 1.0, 0.0, NESTEROV, x, y, g, ramp)
@@ -74,3 +101,30 @@ def warm_up() -> None:
     damped_beta(0.0, ramp)
     momentum_update(NESTEROV, 1.0, 0.0, x, y, g)
     restart(NESTEROV, x, y, ramp)
+    _warm_up_symbolic(A, RawCSR(*read_only))
+
+
+def _warm_up_symbolic(A: RawCSR, frozen: RawCSR) -> None:
+    indptr, indices, data = A
+    first, parent, post, place = (np.arange(2, dtype=np.uint32) for _ in range(4))
+    room, counts = np.empty((4, 3), dtype=np.uint32), np.empty(2, dtype=np.int64)
+    graph = np.empty(3, dtype=np.uint32), np.empty(2, dtype=np.uint32)
+    maximum_matching(indptr, indices, parent, post, room)
+    diagonal_census(*A, 0.0)
+    for B in (A, frozen):
+        shared_entries(B.indptr, B.indices, indptr, indices)
+    renumbered(indptr, indices, place, place, *graph)
+    renumbered_columns(indptr, indices, data, place, place, *graph, np.empty(2))
+    row_stars(indptr, indices, place, first, *graph)
+    elimination_tree(*graph, parent, room[0])
+    postorder(parent, post, room)
+    column_counts(indptr, indices, parent, post, counts, room)
+    merged_row_counts(first, parent, counts)
+    start, length, cliques, lists, owner, step, head, bucket = np.zeros((8, 2), dtype=np.uint32)
+    weight, mark, degree = np.zeros((3, 2), dtype=np.int64)
+    end, links = np.int64(0), np.empty((4, 2), dtype=np.uint32)
+    minimum_degree(
+        *(start, length, cliques, lists, end),
+        *(weight, mark, degree, 0.0, 0),
+        *(owner, step, head, bucket, links),
+    )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,3 +99,9 @@ class RawCSR(NamedTuple):
     def nnz(self) -> int:
         """Number of stored entries."""
         return int(self.data.size)
+
+
+def pattern_of(A: csr_array | csc_array) -> tuple[UnsignedArray, UnsignedArray]:
+    """View `indptr` and `indices` without copying."""
+    unsigned = np.uint32 if A.indices.dtype.itemsize == 4 else np.uint64
+    return A.indptr.view(unsigned), A.indices.view(unsigned)

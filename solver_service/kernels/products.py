@@ -59,6 +59,29 @@ def residual(
 
 
 @kernel
+def backward_error(
+    indptr: UnsignedArray, indices: UnsignedArray, data: FloatArray, b: FloatArray, x: FloatArray
+) -> float:
+    """The largest |b − A x|ᵢ / (|A||x| + |b|)ᵢ (Oettli & Prager 1964), infinite where it is no number."""
+    largest = 0.0
+    last = np.uint64(indptr[0])
+    for i in range(np.uint64(0), np.uint64(b.size)):
+        first = last
+        last = np.uint64(indptr[i + ONE])
+        r = b[i]
+        scale = abs(b[i])
+        for p in range(first, last):
+            term = data[p] * x[indices[p]]
+            r -= term
+            scale += abs(term)
+        if not abs(r) <= largest * scale:
+            largest = abs(r) / scale
+            if not largest < np.inf:
+                return np.inf
+    return largest
+
+
+@kernel
 def compensated_residual(
     indptr: UnsignedArray,
     indices: UnsignedArray,

@@ -34,32 +34,33 @@ def maximum_matching(
 ) -> int:
     """Match as many rows as possible with columns of their own; the number of pairs is the structural rank.
 
-    A is given by rows. (By columns, it is Aᵀ, and the results change places.) `column_of` (m,) and `row_of` (n,)
-    are the pairs, with n and m for none; `room` is (4, m), of a type that holds offsets. Rows first take any free column. Then each unmatched row searches in depth for an augmenting
-    path, looking ahead for a free column at every row it meets (Duff 1981, MC21). No row is met twice in one
-    phase (Pothen & Fan 1990): a phase reads A twice at most, and the last one finds nothing.
+    A is given by rows. (By columns, it is Aᵀ, and the results change places.) `column_of` (m,) and `row_of`
+    (n,) are the pairs, with n and m for none; `room` is (4, m), of a type that holds offsets.
+
+    Rows first take any free column. Then each unmatched row searches in depth for an augmenting path, looking
+    ahead for a free column at every row it meets (Duff 1981, MC21). No row is met twice in one phase (Pothen
+    & Fan 1990): a phase reads A twice at most, and the last one finds nothing.
     """
     m = np.uint64(column_of.size)
     n = np.uint64(row_of.size)
     untried, cursor, met, path = room[0], room[1], room[2], room[3]
-    for j in range(n):
-        row_of[j] = m
+    for column in range(n):
+        row_of[column] = m
     pairs = 0
-    for i in range(m):
-        column_of[i] = n
-        met[i] = ZERO
-        p = np.uint64(indptr[i])
-        last = np.uint64(indptr[i + ONE])
-        while p < last:
+    for row in range(m):
+        column_of[row] = n
+        met[row] = ZERO
+        p = np.uint64(indptr[row])
+        last = np.uint64(indptr[row + ONE])
+        while p < last and column_of[row] == n:
             j = np.uint64(indices[p])
             p += ONE
             if row_of[j] == m:
-                column_of[i] = j
-                row_of[j] = i
+                column_of[row] = j
+                row_of[j] = row
                 pairs += 1
-                break
-        untried[i] = p
-    phase = ZERO
+        untried[row] = p
+    phase = np.uint64(0)
     found = 1
     while found > 0 and pairs < column_of.size:
         phase += ONE
@@ -67,7 +68,7 @@ def maximum_matching(
         for start in range(m):
             if column_of[start] != n:
                 continue
-            depth = ZERO
+            depth = np.uint64(0)
             path[ZERO] = start
             met[start] = phase
             cursor[start] = indptr[start]
@@ -120,9 +121,9 @@ def maximum_matching(
 def diagonal_census(
     indptr: UnsignedArray, indices: UnsignedArray, data: FloatArray, threshold: float
 ) -> tuple[int, int]:
-    """How many diagonal entries are not stored, and how many less than `threshold` times the largest of the column.
+    """How many diagonal entries are missing, and how many below `threshold` times the largest of the column.
 
-    A is square and given by its columns.
+    A is square and given by its columns; a missing entry is below, too.
     """
     missing = 0
     weak = 0
@@ -139,23 +140,6 @@ def diagonal_census(
         if diagonal < threshold * largest:
             weak += 1
     return missing, weak
-
-
-@kernel
-def rows_to_diagonal(
-    indptr: UnsignedArray,
-    indices: UnsignedArray,
-    column_of: UnsignedArray,
-    new_indices: UnsignedArray,
-    ones: FloatArray,
-    other: float,
-) -> None:
-    """Move each row to the number of its matched column; `ones` gets 1 on the new diagonal, `other` elsewhere."""
-    for j in range(np.uint64(indptr.size) - ONE):
-        for p in range(np.uint64(indptr[j]), np.uint64(indptr[j + ONE])):
-            i = column_of[indices[p]]
-            new_indices[p] = i
-            ones[p] = 1.0 if i == j else other
 
 
 @kernel
@@ -189,7 +173,7 @@ def renumbered(
     new_indices: UnsignedArray,
 ) -> None:
     """The graph with node order[k] called k; `place` is the inverse of `order`."""
-    end = ZERO
+    end = np.uint64(0)
     new_indptr[ZERO] = end
     for k in range(np.uint64(order.size)):
         j = np.uint64(order[k])
@@ -197,6 +181,27 @@ def renumbered(
             new_indices[end] = place[indices[p]]
             end += ONE
         new_indptr[k + ONE] = end
+
+
+@kernel
+def renumbered_columns(
+    indptr: UnsignedArray,
+    indices: UnsignedArray,
+    data: FloatArray,
+    order: UnsignedArray,
+    place: UnsignedArray,
+    new_indptr: UnsignedArray,
+    new_indices: UnsignedArray,
+    new_data: FloatArray,
+) -> None:
+    """The matrix with column order[k] as column k and row i as row place[i]."""
+    renumbered(indptr, indices, order, place, new_indptr, new_indices)
+    end = np.uint64(0)
+    for k in range(np.uint64(order.size)):
+        j = np.uint64(order[k])
+        for p in range(np.uint64(indptr[j]), np.uint64(indptr[j + ONE])):
+            new_data[end] = data[p]
+            end += ONE
 
 
 @kernel
@@ -210,11 +215,11 @@ def row_stars(
 ) -> None:
     """The graph of AᵀA as far as L is concerned; A is given by its columns, and order[k] becomes node k.
 
-    The neighbours of k are the first nodes of the rows in its column, each of them ≤ k. `first` (m,) has to come
-    in as n for the rows that count and as n + 1 for those to leave out, and gets the first node of each row.
+    The neighbours of k are the first nodes of the rows in its column, each of them ≤ k. `first` (m,) has to
+    come in as n for rows that count and as n + 1 for those to leave out; it gets the first node of each row.
     """
     n = np.uint64(order.size)
-    end = ZERO
+    end = np.uint64(0)
     new_indptr[ZERO] = end
     for k in range(n):
         j = np.uint64(order[k])
@@ -222,7 +227,7 @@ def row_stars(
             i = np.uint64(indices[p])
             if first[i] == n:
                 first[i] = k
-            new_indices[end] = min(np.uint64(first[i]), k)
+            new_indices[end] = first[i] if first[i] < k else k
             end += ONE
         new_indptr[k + ONE] = end
 
@@ -251,17 +256,17 @@ def elimination_tree(
 
 @kernel
 def postorder(parent: UnsignedArray, order: UnsignedArray, room: UnsignedArray) -> None:
-    """Order ← the nodes with each subtree together and its root last; children by number. `room` is (3, n + 1)."""
+    """Order ← the nodes, each subtree together, its root last, children by number. `room` is (3, n + 1)."""
     n = np.uint64(parent.size)
     child, sibling, path = room[0], room[1], room[2]
-    for j in range(n + ONE):
-        child[j] = n
+    for node in range(n + ONE):
+        child[node] = n
     for back in range(n):
-        j = n - ONE - back
+        j = n - ONE - np.uint64(back)
         sibling[j] = child[parent[j]]
         child[parent[j]] = j
-    done = ZERO
-    depth = ZERO
+    done = np.uint64(0)
+    depth = np.uint64(0)
     path[depth] = n  # the root of all roots
     while done < n:
         j = np.uint64(path[depth])
@@ -285,12 +290,12 @@ def column_counts(
     counts: CountArray,
     room: UnsignedArray,
 ) -> None:
-    """counts[j] ← entries of column j of L, with the diagonal (Gilbert, Ng & Peyton 1994), in almost linear time.
+    """counts[j] ← entries of column j of L, with the diagonal (Gilbert, Ng & Peyton 1994). Almost linear.
 
-    Needs the neighbours behind each node (others are ignored) and the tree in postorder. L[i, j] ≠ 0 for all j on
-    the paths from the neighbours of i up to i: a subtree of which only the leaves are looked at. Summed over
-    descendants, +1 at each leaf, −1 where two paths meet and −1 above i is 1 just on this subtree. `room` is
-    (4, n).
+    Needs the neighbours behind each node (others are ignored) and the tree in postorder. L[i, j] ≠ 0 for all
+    j on the paths from the neighbours of i up to i: a subtree of which only the leaves are looked at. Summed
+    over descendants, +1 at each leaf, −1 where two paths meet and −1 above i is 1 just on this subtree.
+    `room` is (4, n).
     """
     n = np.uint64(parent.size)
     position, lowest, latest, above = room[0], room[1], room[2], room[3]
@@ -336,10 +341,10 @@ def column_counts(
 
 @kernel
 def merged_row_counts(first: UnsignedArray, parent: UnsignedArray, counts: CountArray) -> None:
-    """counts[j] ← at most how many rows column j of L can have in A = LU, whatever the pivots (George & Ng 1987).
+    """counts[j] ← how many rows column j of L can have at most, whatever the pivots (George & Ng 1987).
 
-    A step merges all rows that begin in its column, one of which becomes the pivot row; the others begin at the
-    parent in the column elimination tree at the earliest. `first` as `row_stars` leaves it.
+    A step merges all rows that begin in its column, and one of them becomes the pivot row; the others begin
+    at the parent in the column elimination tree at the earliest. `first` as `row_stars` leaves it.
     """
     n = np.uint64(parent.size)
     for j in range(n):

@@ -1,42 +1,52 @@
-"""Sparse LU of square matrices: what it will cost, told from the pattern, and the factors (SuperLU, Li 2005).
+"""Sparse LU of square matrices: its cost, told from the pattern, and the factors (SuperLU, Li 2005).
 
-SuperLU can neither be stopped nor asked what it is about to do. So the columns are ordered first, elimination
-tree and column counts tell the size of the factors, and only then, if at all, are the numbers factorised, in that
-very order.
+SuperLU can neither be stopped nor asked what it is about to do. So the columns are ordered here, elimination
+tree and column counts tell the size of the factors, and only then, if at all, are the numbers factorised, in
+that very order.
 
 Two strategies:
 
 * Where the pattern is nearly symmetric and the diagonal usable, rows and columns are ordered alike by minimum
-  degree on A + Aᵀ, and the diagonal is preferred as pivot. Such factors are checked on one solve, and made anew
-  in the other way if they turn out to be unstable.
-* Otherwise columns are ordered by COLAMD and rows by partial pivoting. The size is that for the worst choice of
-  pivots, from the pattern of AᵀA; nearly dense rows are left out, as COLAMD does: with them, it is an estimate.
+  degree on A + Aᵀ, and the diagonal is preferred as pivot. Such factors are checked on one solve, and made
+  anew in the other way if they turn out to be unstable. The size is exact if all pivots are on the diagonal.
+* Otherwise columns are ordered by minimum degree on AᵀA and rows by partial pivoting. The size is that for
+  the worst choice of pivots; nearly dense rows are left out, as COLAMD does: with them, it is an estimate.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
-from scipy.sparse.linalg import SuperLU, spilu, splu
+from scipy.sparse.linalg import SuperLU, splu
 
-from ..kernels import symbolic
+from ..kernels import (
+    RawCSR,
+    backward_error,
+    column_counts,
+    diagonal_census,
+    elimination_tree,
+    maximum_matching,
+    merged_row_counts,
+    pattern_of,
+    postorder,
+    renumbered,
+    renumbered_columns,
+    row_stars,
+    shared_entries,
+)
+from .ordering import IndexArray, column_order, dense_from, symmetric_order
 from .result import FloatArray
-
-IndexArray: TypeAlias = NDArray[np.uint32]
 
 _NEARLY_SYMMETRIC = 0.8
 _DIAGONAL_THRESHOLD = 0.001
 _WEAK_DIAGONAL = 0.1
 _UNSTABLE = 1e-10
-_DENSE_ROW = 10.0
-_NEGLIGIBLE = 1e-30
 _FLOPS_FOR_PANELS = 300.0
-_PANEL = 8
+_PANEL = 8  # SuperLU writes past its arrays where this or `relax` exceeds its own default
 
 _PER_FLOP = 0.066
 _PER_ENTRY = 18.0
@@ -67,16 +77,13 @@ class Analysis:
 
     @property
     def cost(self) -> float:
-        """Nanoseconds that factorising takes on one core, by constants fitted once: the same on every machine.
+        """Nanoseconds that factorising takes on one core, by constants fitted once: no clock is asked.
 
-        Within a fifth on grids, meshes and circuits in symmetric mode. In the other it is as pessimistic as the
-        pattern of AᵀA: a third too much on random matrices, a hundred times on ones that are nearly triangular.
+        Within a third on grids, meshes and circuits in symmetric mode. In the other it is as pessimistic as
+        the pattern of AᵀA: about right on random matrices, ten times too much on nearly triangular ones.
         """
         return (
-            _PER_FLOP * self.flops
-            + _PER_ENTRY * self.entries
-            + _PER_COLUMN * self.order.size
-            + _PER_MATRIX
+            _PER_FLOP * self.flops + _PER_ENTRY * self.entries + _PER_COLUMN * self.order.size + _PER_MATRIX
         )
 
     @property
@@ -121,20 +128,21 @@ class Factors:
 
 def structurally_nonsingular(A: csr_array) -> bool:
     """Whether some choice of one entry from each row takes one from each column as well."""
-    return A.shape[0] == A.shape[1] and _matching(csc_array(A)) is not None
+    return A.shape[0] == A.shape[1] and _matches(csc_array(A))
 
 
 def analyse(A: csr_array) -> Analysis | None:
     """Choose a strategy, order the columns, predict the factors; None if A is structurally singular."""
     n = A.shape[0]
     columns = csc_array(A)
-    missing, weak = symbolic.diagonal_census(*_pattern(columns), columns.data, _DIAGONAL_THRESHOLD)
+    missing, weak = diagonal_census(*pattern_of(columns), columns.data, _DIAGONAL_THRESHOLD)
     if missing == 0 and weak <= _WEAK_DIAGONAL * n:
-        shared = symbolic.shared_entries(*_pattern(A), *_pattern(columns))
+        shared = shared_entries(*pattern_of(A), *pattern_of(columns))
         if shared - n >= _NEARLY_SYMMETRIC * (A.nnz - n):
-            return _analyse_symmetric(columns, exact=shared == A.nnz)
-    column_of = _matching(columns) if missing else _identity(n)
-    return None if column_of is None else _analyse_columns(columns, column_of)
+            return _analyse_symmetric(columns if shared == A.nnz else _with_transpose(columns))
+    if missing and not _matches(columns):
+        return None
+    return _analyse_columns(columns, A)
 
 
 def factorise(A: csr_array, analysis: Analysis) -> Factors | None:
@@ -143,81 +151,73 @@ def factorise(A: csr_array, analysis: Analysis) -> Factors | None:
         factors = _factorise(A, analysis)
         if factors is not None and _stable(A, factors):
             return factors
-        analysis = _analyse_columns(csc_array(A), _identity(A.shape[0]))
+        analysis = _analyse_columns(csc_array(A), A)
     return _factorise(A, analysis)
 
 
 def _factorise(A: csr_array, analysis: Analysis) -> Factors | None:
-    order = analysis.order.astype(np.intp)
-    if analysis.symmetric:
-        rows = A[order]
-        indices = _inverse(analysis.order).view(np.int32)[rows.indices]
-        B = csc_array(csr_array((rows.data, indices, rows.indptr), shape=A.shape))
-    else:
-        B = csc_array(A)[:, order]
-    B.has_canonical_format = True
-    panel = _PANEL if analysis.flops > _FLOPS_FOR_PANELS * analysis.entries else 1
+    n = A.shape[0]
+    columns, order = csc_array(A), analysis.order
+    place = _inverse(order) if analysis.symmetric else np.arange(n, dtype=np.uint32)
+    indptr, indices = np.empty(n + 1, dtype=np.int32), np.empty(A.nnz, dtype=np.int32)
+    data = np.empty(A.nnz)
+    renumbered_columns(
+        *pattern_of(columns),
+        columns.data,
+        order,
+        place,
+        indptr.view(np.uint32),
+        indices.view(np.uint32),
+        data,
+    )
+    B = csc_array((data, indices, indptr), shape=A.shape)
+    B.has_canonical_format = True  # there are no duplicates, and SuperLU does not mind the order of rows
     try:
         lu = splu(
             B,
             permc_spec="NATURAL",
             diag_pivot_thresh=_DIAGONAL_THRESHOLD if analysis.symmetric else 1.0,
-            panel_size=panel,
+            panel_size=_PANEL if analysis.flops > _FLOPS_FOR_PANELS * analysis.entries else 1,
             relax=1,
         )
     except RuntimeError:  # exactly singular
         return None
-    return Factors(lu, order, analysis.symmetric)
+    return Factors(lu, order.astype(np.intp), analysis.symmetric)
 
 
 def _stable(A: csr_array, factors: Factors) -> bool:
-    """Whether the solution for b = A·(1, …, 1) has |b − A x| ≤ ω (|A| |x| + |b|), so small that refinement works."""
-    absolute = csr_array((np.abs(A.data), A.indices, A.indptr), shape=A.shape)
+    """Whether one solve, for b = A·(1, …, 1), has so small a backward error that refinement works."""
     with np.errstate(all="ignore"):
         b = A @ np.ones(A.shape[1])
-        x = factors.solve(b)
-        return bool(np.all(np.abs(b - A @ x) <= _UNSTABLE * (absolute @ np.abs(x) + np.abs(b))))
+        return backward_error(*RawCSR.of(A), b, factors.solve(b)) <= _UNSTABLE
 
 
-def _analyse_symmetric(columns: csc_array, *, exact: bool) -> Analysis:
-    n = columns.shape[0]
-    both = _pattern(columns)
-    if not exact:
-        ones = np.ones(columns.nnz, dtype=np.int8)
-        A = csc_array((ones, columns.indices, columns.indptr), shape=columns.shape)
-        both = _pattern(csc_array(A + A.T))
-    # Minimum degree takes quadratic time where a node has very many neighbours, so these come last without it.
-    dense = np.diff(both[0]) > _dense(n)
-    sparse_part, order = np.flatnonzero(~dense), np.flatnonzero(dense).astype(np.uint32)
-    if sparse_part.size:
-        part = columns if sparse_part.size == n else columns[sparse_part][:, sparse_part]
-        first = _superlu_order(part, _identity(sparse_part.size), "MMD_AT_PLUS_A")
-        order = np.concatenate([sparse_part.astype(np.uint32)[first], order])
-    graph = np.empty(n + 1, dtype=np.uint32), np.empty(both[1].size, dtype=np.uint32)
-    symbolic.renumbered(*both, order, _inverse(order), *graph)
+def _analyse_symmetric(both: csc_array) -> Analysis:
+    n = both.shape[0]
+    order = symmetric_order(both)
+    graph = np.empty(n + 1, dtype=np.uint32), np.empty(both.nnz, dtype=np.uint32)
+    renumbered(*pattern_of(both), order, _inverse(order), *graph)
     parent, post = _tree(graph)
-    counts = _counts(graph, parent, post)
+    counts = _counts(graph, parent, post)[post]
     return _predicted(counts, counts, symmetric=True, order=order[post])
 
 
-def _analyse_columns(columns: csc_array, column_of: IndexArray) -> Analysis:
-    m, n = columns.shape
-    order = _superlu_order(columns, column_of, "COLAMD")
-    first = np.full(m, n, dtype=np.uint32)
-    rows = np.bincount(columns.indices, minlength=m)
-    dense = rows > _dense(n)
-    first[dense] = n + 1
+def _analyse_columns(columns: csc_array, A: csr_array) -> Analysis:
+    n = A.shape[0]
+    order = column_order(columns, A)
+    dense = np.diff(A.indptr) > dense_from(n)
+    first = np.where(dense, n + 1, n).astype(np.uint32)
     graph = np.empty(n + 1, dtype=np.uint32), np.empty(columns.nnz, dtype=np.uint32)
-    symbolic.row_stars(*_pattern(columns), order, first, *graph)
+    row_stars(*pattern_of(columns), order, first, *graph)
     parent, post = _tree(graph)
     ones = np.ones(columns.nnz, dtype=np.int8)
     behind = csc_array(csr_array((ones, graph[1].view(np.int32), graph[0].view(np.int32)), shape=(n, n)))
-    upper = _counts(_pattern(behind), parent, post)
+    upper = _counts(pattern_of(behind), parent, post)[post]
     lower = np.empty(n, dtype=np.int64)
-    symbolic.merged_row_counts(first, parent, lower)
-    # Dense rows count as if they were pivot rows at the very end.
-    lower = np.clip(lower + np.count_nonzero(dense), 1, n - np.arange(n))
-    return _predicted(lower, upper, symmetric=False, order=order)
+    merged_row_counts(first, parent, lower)
+    # Dense rows count as if they became pivot rows at the very end.
+    lower = np.clip(lower[post] + np.count_nonzero(dense), 1, np.arange(n, 0, -1))
+    return _predicted(lower, upper, symmetric=False, order=order[post])
 
 
 def _predicted(
@@ -229,68 +229,36 @@ def _predicted(
     return Analysis(symmetric, order, int(lower.sum() + upper.sum()), flops)
 
 
-def _superlu_order(columns: csc_array, column_of: IndexArray, spec: str) -> IndexArray:
-    """The order in which SuperLU would eliminate the columns.
-
-    It gives it away with factors only; so it is asked for incomplete ones that drop all but a diagonal of ones, to
-    which the matching moves entries: work of the order of the entries, which no values can make fail.
-    """
-    indices, ones = np.empty(columns.nnz, dtype=np.uint32), np.empty(columns.nnz)
-    symbolic.rows_to_diagonal(*_pattern(columns), column_of, indices, ones, _NEGLIGIBLE)
-    stand_in = csc_array((ones, indices.view(np.int32), columns.indptr), shape=columns.shape)
-    stand_in.has_canonical_format = True  # rows need not be sorted for this
-    factors = spilu(
-        stand_in,
-        drop_tol=1.0,
-        fill_factor=1.0,
-        drop_rule="basic",
-        permc_spec=spec,
-        diag_pivot_thresh=0.0,
-        panel_size=1,
-        relax=1,
-    )
-    return _inverse(factors.perm_c.astype(np.uint32))
-
-
-def _dense(n: int) -> float:
-    """Rows with more entries are nearly dense; the rule and the factor are those of COLAMD (Davis et al. 2004)."""
-    return max(16.0, _DENSE_ROW * math.sqrt(n))
+def _with_transpose(columns: csc_array) -> csc_array:
+    ones = np.ones(columns.nnz, dtype=np.int8)
+    A = csc_array((ones, columns.indices, columns.indptr), shape=columns.shape)
+    return csc_array(A + A.T)
 
 
 def _tree(graph: tuple[IndexArray, IndexArray]) -> tuple[IndexArray, IndexArray]:
     n = graph[0].size - 1
     parent, post = np.empty((2, n), dtype=np.uint32)
     room = np.empty((3, n + 1), dtype=np.uint32)
-    symbolic.elimination_tree(*graph, parent, room[0])
-    symbolic.postorder(parent, post, room)
+    elimination_tree(*graph, parent, room[0])
+    postorder(parent, post, room)
     return parent, post
 
 
 def _counts(graph: tuple[Any, Any], parent: IndexArray, post: IndexArray) -> NDArray[np.int64]:
     counts = np.empty(parent.size, dtype=np.int64)
-    symbolic.column_counts(*graph, parent, post, counts, np.empty((4, parent.size), dtype=np.uint32))
+    column_counts(*graph, parent, post, counts, np.empty((4, parent.size), dtype=np.uint32))
     return counts
 
 
-def _matching(columns: csc_array) -> IndexArray | None:
-    """Which column each row is matched with, None if not every row is."""
+def _matches(columns: csc_array) -> bool:
+    """Whether every column can be matched with a row of its own."""
     n = columns.shape[0]
-    column_of, row_of = np.empty((2, n), dtype=np.uint32)
+    row_of, column_of = np.empty((2, n), dtype=np.uint32)
     room = np.empty((4, n), dtype=np.uint32)
-    pairs = symbolic.maximum_matching(*_pattern(columns), row_of, column_of, room)
-    return column_of if pairs == n else None
-
-
-def _pattern(A: csr_array | csc_array) -> tuple[Any, Any]:
-    unsigned = np.uint32 if A.indices.dtype.itemsize == 4 else np.uint64
-    return A.indptr.view(unsigned), A.indices.view(unsigned)
-
-
-def _identity(n: int) -> IndexArray:
-    return np.arange(n, dtype=np.uint32)
+    return bool(maximum_matching(*pattern_of(columns), row_of, column_of, room) == n)
 
 
 def _inverse(order: IndexArray) -> IndexArray:
     place = np.empty_like(order)
-    place[order] = _identity(order.size)
+    place[order] = np.arange(order.size, dtype=order.dtype)
     return place

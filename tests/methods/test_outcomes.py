@@ -385,4 +385,4 @@ def test_fill_is_predicted_before_superlu_sees_the_matrix():
     rng = np.random.default_rng(10)
     B = sparse.csr_array(sparse.random_array((20_000, 20_000), density=7 / 20_000, rng=rng))
     state = solver_service.prepare(B + sparse.eye_array(20_000)).state
-    assert state.factor_cost > 2e11
+    assert state.factor_cost > 1e11
