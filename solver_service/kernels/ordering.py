@@ -50,27 +50,33 @@ def compacted(start: UnsignedArray, length: UnsignedArray, lists: UnsignedArray,
 
 @kernel
 def unlink(v: np.uint64, degree: SignedArray, head: UnsignedArray, links: UnsignedArray) -> None:
-    """Take variable v out of the list of its degree; `links` holds the next and the previous of each."""
-    nodes = np.uint64(degree.size)
+    """Take variable v out of the ring of its degree; `links` holds the next and the previous of each."""
+    d = np.uint64(degree[v])
     after, before = np.uint64(links[0, v]), np.uint64(links[1, v])
-    if after != nodes:
-        links[1, after] = before
-    if before != nodes:
-        links[0, before] = after
+    if after == v:
+        head[d] = degree.size
     else:
-        head[np.uint64(degree[v])] = after
+        links[1, after] = before
+        links[0, before] = after
+        if head[d] == v:
+            head[d] = after
 
 
 @kernel
 def link(v: np.uint64, degree: SignedArray, head: UnsignedArray, links: UnsignedArray) -> None:
-    """Put variable v first into the list of its degree."""
-    nodes = np.uint64(degree.size)
-    after = np.uint64(head[np.uint64(degree[v])])
-    links[0, v] = after
-    links[1, v] = nodes
-    if after != nodes:
+    """Put variable v last into the ring of its degree, which `head` points into."""
+    d = np.uint64(degree[v])
+    after = np.uint64(head[d])
+    if after == np.uint64(degree.size):
+        head[d] = v
+        links[0, v] = v
+        links[1, v] = v
+    else:
+        before = np.uint64(links[1, after])
+        links[0, v] = after
+        links[1, v] = before
+        links[0, before] = v
         links[1, after] = v
-    head[np.uint64(degree[v])] = v
 
 
 @kernel

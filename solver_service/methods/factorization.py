@@ -128,7 +128,7 @@ class Factors:
 
 def structurally_nonsingular(A: csr_array) -> bool:
     """Whether some choice of one entry from each row takes one from each column as well."""
-    return A.shape[0] == A.shape[1] and _matches(csc_array(A))
+    return A.shape[0] == A.shape[1] and _matching(csc_array(A)) is not None
 
 
 def analyse(A: csr_array) -> Analysis | None:
@@ -140,9 +140,8 @@ def analyse(A: csr_array) -> Analysis | None:
         shared = shared_entries(*pattern_of(A), *pattern_of(columns))
         if shared - n >= _NEARLY_SYMMETRIC * (A.nnz - n):
             return _analyse_symmetric(columns if shared == A.nnz else _with_transpose(columns))
-    if missing and not _matches(columns):
-        return None
-    return _analyse_columns(columns, A)
+    column_of = _matching(columns) if missing else np.arange(n, dtype=np.uint32)
+    return None if column_of is None else _analyse_columns(columns, A, column_of)
 
 
 def factorise(A: csr_array, analysis: Analysis) -> Factors | None:
@@ -151,7 +150,7 @@ def factorise(A: csr_array, analysis: Analysis) -> Factors | None:
         factors = _factorise(A, analysis)
         if factors is not None and _stable(A, factors):
             return factors
-        analysis = _analyse_columns(csc_array(A), A)
+        analysis = _analyse_columns(csc_array(A), A, np.arange(A.shape[0], dtype=np.uint32))
     return _factorise(A, analysis)
 
 
@@ -202,10 +201,17 @@ def _analyse_symmetric(both: csc_array) -> Analysis:
     return _predicted(counts, counts, symmetric=True, order=order[post])
 
 
-def _analyse_columns(columns: csc_array, A: csr_array) -> Analysis:
+def _analyse_columns(columns: csc_array, A: csr_array, column_of: IndexArray) -> Analysis:
     n = A.shape[0]
-    order = column_order(columns, A)
     dense = np.diff(A.indptr) > dense_from(n)
+    # A dense row fills the others once it is a pivot, so the columns that have to be left to them come last.
+    last = np.zeros(n, dtype=bool)
+    last[column_of[dense]] = True
+    order, first_part = np.flatnonzero(last).astype(np.uint32), np.flatnonzero(~last).astype(np.uint32)
+    if first_part.size:
+        part = columns if first_part.size == n else columns[:, first_part]
+        rows = A if first_part.size == n else csr_array(part)
+        order = np.concatenate([first_part[column_order(part, rows)], order])
     first = np.where(dense, n + 1, n).astype(np.uint32)
     graph = np.empty(n + 1, dtype=np.uint32), np.empty(columns.nnz, dtype=np.uint32)
     row_stars(*pattern_of(columns), order, first, *graph)
@@ -215,7 +221,6 @@ def _analyse_columns(columns: csc_array, A: csr_array) -> Analysis:
     upper = _counts(pattern_of(behind), parent, post)[post]
     lower = np.empty(n, dtype=np.int64)
     merged_row_counts(first, parent, lower)
-    # Dense rows count as if they became pivot rows at the very end.
     lower = np.clip(lower[post] + np.count_nonzero(dense), 1, np.arange(n, 0, -1))
     return _predicted(lower, upper, symmetric=False, order=order[post])
 
@@ -250,12 +255,13 @@ def _counts(graph: tuple[Any, Any], parent: IndexArray, post: IndexArray) -> NDA
     return counts
 
 
-def _matches(columns: csc_array) -> bool:
-    """Whether every column can be matched with a row of its own."""
+def _matching(columns: csc_array) -> IndexArray | None:
+    """The column matched with each row, None if some have none."""
     n = columns.shape[0]
     row_of, column_of = np.empty((2, n), dtype=np.uint32)
     room = np.empty((4, n), dtype=np.uint32)
-    return bool(maximum_matching(*pattern_of(columns), row_of, column_of, room) == n)
+    pairs = maximum_matching(*pattern_of(columns), row_of, column_of, room)
+    return column_of if pairs == n else None
 
 
 def _inverse(order: IndexArray) -> IndexArray:
