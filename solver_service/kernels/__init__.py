@@ -32,6 +32,7 @@ from .symbolic import (
     renumbered_columns,
     row_stars,
     shared_entries,
+    transposed,
 )
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "spd_gradient",
     "spd_momentum_steps",
     "spd_steps",
+    "transposed",
     "warm_up",
 ]
 
@@ -114,6 +116,7 @@ def _warm_up_symbolic(A: RawCSR, frozen: RawCSR) -> None:
     for B in (A, frozen):
         shared_entries(B.indptr, B.indices, indptr, indices)
     renumbered(indptr, indices, place, place, *graph)
+    transposed(*graph, np.empty(3, dtype=np.uint32), np.empty(2, dtype=np.uint32))
     renumbered_columns(indptr, indices, data, place, place, *graph, np.empty(2))
     row_stars(indptr, indices, place, first, *graph)
     elimination_tree(*graph, parent, room[0])

@@ -164,6 +164,28 @@ def shared_entries(
 
 
 @kernel
+def transposed(
+    indptr: UnsignedArray, indices: UnsignedArray, new_indptr: UnsignedArray, new_indices: UnsignedArray
+) -> None:
+    """The pattern of a square matrix by columns instead of rows, or the other way round; sorted."""
+    for k in range(np.uint64(new_indptr.size)):
+        new_indptr[k] = ZERO
+    for p in range(np.uint64(indices.size)):
+        new_indptr[np.uint64(indices[p]) + ONE] += ONE
+    for k in range(ONE, np.uint64(new_indptr.size)):
+        new_indptr[k] += new_indptr[k - ONE]
+    for i in range(np.uint64(indptr.size) - ONE):
+        for p in range(np.uint64(indptr[i]), np.uint64(indptr[i + ONE])):
+            j = np.uint64(indices[p])
+            new_indices[new_indptr[j]] = i
+            new_indptr[j] += ONE
+    for back in range(np.uint64(new_indptr.size) - ONE):  # each offset has moved on to the next
+        last = np.uint64(new_indptr.size) - ONE - np.uint64(back)
+        new_indptr[last] = new_indptr[last - ONE]
+    new_indptr[ZERO] = ZERO
+
+
+@kernel
 def renumbered(
     indptr: UnsignedArray,
     indices: UnsignedArray,

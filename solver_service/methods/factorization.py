@@ -37,6 +37,7 @@ from ..kernels import (
     renumbered_columns,
     row_stars,
     shared_entries,
+    transposed,
 )
 from .ordering import IndexArray, column_order, dense_from, symmetric_order
 from .result import FloatArray
@@ -128,13 +129,13 @@ class Factors:
 
 def structurally_nonsingular(A: csr_array) -> bool:
     """Whether some choice of one entry from each row takes one from each column as well."""
-    return A.shape[0] == A.shape[1] and _matching(csc_array(A)) is not None
+    return A.shape[0] == A.shape[1] and _matching(A.tocsc()) is not None
 
 
 def analyse(A: csr_array) -> Analysis | None:
     """Choose a strategy, order the columns, predict the factors; None if A is structurally singular."""
     n = A.shape[0]
-    columns = csc_array(A)
+    columns = A.tocsc()
     missing, weak = diagonal_census(*pattern_of(columns), columns.data, _DIAGONAL_THRESHOLD)
     if missing == 0 and weak <= _WEAK_DIAGONAL * n:
         shared = shared_entries(*pattern_of(A), *pattern_of(columns))
@@ -150,13 +151,13 @@ def factorise(A: csr_array, analysis: Analysis) -> Factors | None:
         factors = _factorise(A, analysis)
         if factors is not None and _stable(A, factors):
             return factors
-        analysis = _analyse_columns(csc_array(A), A, np.arange(A.shape[0], dtype=np.uint32))
+        analysis = _analyse_columns(A.tocsc(), A, np.arange(A.shape[0], dtype=np.uint32))
     return _factorise(A, analysis)
 
 
 def _factorise(A: csr_array, analysis: Analysis) -> Factors | None:
     n = A.shape[0]
-    columns, order = csc_array(A), analysis.order
+    columns, order = A.tocsc(), analysis.order
     place = _inverse(order) if analysis.symmetric else np.arange(n, dtype=np.uint32)
     indptr, indices = np.empty(n + 1, dtype=np.int32), np.empty(A.nnz, dtype=np.int32)
     data = np.empty(A.nnz)
@@ -216,9 +217,9 @@ def _analyse_columns(columns: csc_array, A: csr_array, column_of: IndexArray) ->
     graph = np.empty(n + 1, dtype=np.uint32), np.empty(columns.nnz, dtype=np.uint32)
     row_stars(*pattern_of(columns), order, first, *graph)
     parent, post = _tree(graph)
-    ones = np.ones(columns.nnz, dtype=np.int8)
-    behind = csc_array(csr_array((ones, graph[1].view(np.int32), graph[0].view(np.int32)), shape=(n, n)))
-    upper = _counts(pattern_of(behind), parent, post)[post]
+    behind = np.empty_like(graph[0]), np.empty_like(graph[1])
+    transposed(*graph, *behind)
+    upper = _counts(behind, parent, post)[post]
     lower = np.empty(n, dtype=np.int64)
     merged_row_counts(first, parent, lower)
     lower = np.clip(lower[post] + np.count_nonzero(dense), 1, np.arange(n, 0, -1))

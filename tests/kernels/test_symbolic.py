@@ -179,6 +179,15 @@ def test_renumbered_columns(seed):
     np.testing.assert_array_equal(B.toarray(), A.toarray()[np.ix_(rows, order)])
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_transposed_pattern(seed):
+    A = random_pattern(np.random.default_rng(seed), 15, 15, 0.4)
+    new = np.empty(16, dtype=np.uint32), np.empty(A.nnz, dtype=np.uint32)
+    kernels.transposed(*pattern_of(A), *new)
+    for mine, scipys in zip(new, pattern_of(sparse.csc_array(A)), strict=True):
+        np.testing.assert_array_equal(mine, scipys)
+
+
 def test_backward_error_is_that_of_oettli_and_prager():
     rng = np.random.default_rng(1)
     A = random_pattern(rng, 30, 20, 0.3)
