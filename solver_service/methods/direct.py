@@ -14,6 +14,7 @@ from .verification import true_residual
 _REFINEMENTS = 5
 _HAGER_STEPS = 5
 _NEARLY_SINGULAR = 1e14
+_MOST_ENTRIES = 2**26  # SuperLU counts in 32 bits, and begins with room for 30 times as many
 
 
 class Direct:
@@ -92,15 +93,20 @@ def condition_estimate(state: State, factors: Factors) -> float:
 
 
 def require_structure(state: State) -> None:
-    """Raise `MethodNotApplicableError` unless A is square and structurally non-singular.
+    """Raise `MethodNotApplicableError` unless A is square, structurally non-singular and not too large.
 
-    SuperLU may crash the process on structurally singular input, so it must never see it.
+    SuperLU may crash the process on structurally singular or very large input, so it must never see it.
     """
     m, n = state.A.shape
     if m != n:
         raise MethodNotApplicableError(
             f"method direct needs a square matrix, but this one is {m} × {n}",
             errors=[FieldError("method", "direct needs a square matrix")],
+        )
+    if state.A.nnz > _MOST_ENTRIES:
+        raise MethodNotApplicableError(
+            f"method direct takes {_MOST_ENTRIES:,} entries at most, but this matrix has {state.A.nnz:,}",
+            errors=[FieldError("method", f"direct takes {_MOST_ENTRIES:,} entries at most")],
         )
     if not state.structurally_nonsingular:
         raise MethodNotApplicableError(

@@ -260,8 +260,8 @@ def _matching(columns: csc_array) -> IndexArray | None:
     """The column matched with each row, None if some have none."""
     n = columns.shape[0]
     row_of, column_of = np.empty((2, n), dtype=np.uint32)
-    room = np.empty((4, n), dtype=np.uint32)
-    pairs = maximum_matching(*pattern_of(columns), row_of, column_of, room)
+    indptr, indices = pattern_of(columns)
+    pairs = maximum_matching(indptr, indices, row_of, column_of, np.empty((4, n), dtype=indptr.dtype))
     return column_of if pairs == n else None
 
 

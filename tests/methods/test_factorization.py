@@ -153,6 +153,13 @@ def test_a_zero_pivot_is_no_factors_and_a_result(A):
     assert not result.converged
 
 
+def test_matrices_too_large_for_superlu_are_refused(monkeypatch):
+    monkeypatch.setattr("solver_service.methods.direct._MOST_ENTRIES", 3)
+    assert solver_service.solve(np.eye(3), np.ones(3), method="direct").converged
+    with pytest.raises(MethodNotApplicableError, match="3 entries at most"):
+        solver_service.solve(np.eye(4), np.ones(4), method="direct")
+
+
 def test_the_cost_tells_cheap_from_impossible_without_factorising():
     cheap, dear = analyse(grid(60, 2)), analyse(scattered(20_000, 6.0, 5))
     assert 1e6 < cheap.cost < 1e8
