@@ -205,7 +205,7 @@ def _analyse_symmetric(both: csc_array) -> Analysis:
 def _analyse_columns(columns: csc_array, A: csr_array, column_of: IndexArray) -> Analysis:
     n = A.shape[0]
     dense = np.diff(A.indptr) > dense_from(n)
-    # A dense row fills the others once it is a pivot, so the columns that have to be left to them come last.
+    # A dense row fills others once it is a pivot, so the columns that have to be left to such rows come last.
     last = np.zeros(n, dtype=bool)
     last[column_of[dense]] = True
     order, first_part = np.flatnonzero(last).astype(np.uint32), np.flatnonzero(~last).astype(np.uint32)
@@ -217,6 +217,7 @@ def _analyse_columns(columns: csc_array, A: csr_array, column_of: IndexArray) ->
     graph = np.empty(n + 1, dtype=np.uint32), np.empty(columns.nnz, dtype=np.uint32)
     row_stars(*pattern_of(columns), order, first, *graph)
     parent, post = _tree(graph)
+    post = np.concatenate([post[~last[order[post]]], post[last[order[post]]]])
     behind = np.empty_like(graph[0]), np.empty_like(graph[1])
     transposed(*graph, *behind)
     upper = _counts(behind, parent, post)[post]

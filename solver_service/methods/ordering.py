@@ -14,7 +14,8 @@ from ..kernels import minimum_degree
 IndexArray: TypeAlias = NDArray[np.uint32]
 
 _HOPELESS = 3e12  # flops; minutes for SuperLU
-_PATIENCE = 30_000_000  # entries of lists; about a second
+_PATIENCE = 30_000_000  # entries of lists to go through; about a second
+_PASSES = 8  # as often as this through all of them at least; grids take half
 _DENSE_ROW = 10.0
 
 
@@ -26,7 +27,7 @@ def dense_from(n: int) -> float:
 def symmetric_order(both: csc_array) -> IndexArray:
     """Order a graph given by the symmetric pattern of A + Aᵀ; nearly dense nodes come last.
 
-    Where factors are hopeless, or no order is found in a second or so, the end of the order is arbitrary.
+    Where factors are hopeless, or the search takes very long, the end of the order is arbitrary.
     """
     counts = np.diff(both.indptr)
     dense = counts > dense_from(counts.size)
@@ -88,7 +89,7 @@ def _order(
         alive.astype(np.int64),
         degree.astype(np.int64),
         _HOPELESS,
-        _PATIENCE,
+        max(_PATIENCE, _PASSES * lists.size),
         owner,
         step,
         head,

@@ -195,6 +195,22 @@ def test_dense_rows_do_not_spoil_order_and_prediction(symmetric):
     np.testing.assert_allclose(factors.solve(b), np.ones(n), rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_columns_left_to_dense_rows_come_last_whatever_the_tree(seed):
+    rng = np.random.default_rng(seed)
+    n, dense = 2000, [300, 900, 1500]
+    A = sparse.lil_array(sparse.diags_array([np.full(n, 9.0), np.ones(n - 1)], offsets=[0, 1]))
+    A[np.arange(0, n - 1, 50), np.arange(1, n, 50)] = 0.0  # many trees
+    for i in dense:
+        A[i, :] = rng.uniform(0.5, 1.0, n)
+        A[i, i] = 9.0
+    A = sparse.csr_array(A)
+    A.eliminate_zeros()
+    analysis = analyse(A)
+    assert sorted(analysis.order[-3:]) == dense
+    assert factorise(A, analysis).nnz < 20 * n
+
+
 def test_the_state_finds_everything_once():
     state = solver_service.prepare(grid(10, 2)).state
     assert state.analysis is state.analysis
