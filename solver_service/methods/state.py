@@ -15,7 +15,10 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee, structural_rank
 from scipy.sparse.linalg import SuperLU, splu
 
 from ..kernels import RawCSR
+from ..problems import parallel
 from ..problems.matrix import Matrix
+from ..problems.parallel import ParallelRows
+from .report import Report, build_report
 from .result import FloatArray
 from .systems import UnitDiagonal, UnitRows, csr_nbytes, row_norms
 
@@ -93,6 +96,16 @@ class State:
     def row_norms(self) -> FloatArray:
         """Euclidean norms of the rows of `A`, (m,)."""
         return self._part("row_norms", lambda: row_norms(self.A))
+
+    @property
+    def parallel_rows(self) -> ParallelRows:
+        """Groups of rows that are multiples of one another."""
+        return self._part("parallel_rows", lambda: parallel.parallel_rows(self.matrix))
+
+    @property
+    def report(self) -> Report:
+        """What is worth knowing of the matrix before it is solved with."""
+        return self._part("report", lambda: build_report(self))
 
     @property
     def rows(self) -> UnitRows:
@@ -180,7 +193,7 @@ class State:
         """Bytes of the matrix and of what was derived so far (factors: their entries)."""
         total = csr_nbytes(self.matrix.csr)
         for part in list(self._parts.values()):
-            if isinstance(part, UnitRows | UnitDiagonal):
+            if isinstance(part, UnitRows | UnitDiagonal | ParallelRows):
                 total += part.nbytes
             elif isinstance(part, csr_array):
                 total += csr_nbytes(part)
