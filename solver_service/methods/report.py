@@ -105,7 +105,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Facts about A that cost a few passes over it, for people and for a choice of method.
+    """Facts about A that are cheap to find, for people and for a choice of method.
 
     `row_norms` and `column_norms` leave out empty rows and columns, `entries` are magnitudes; all are those
     of the matrix as given. `positive_diagonal` is that of a square matrix. `warnings` are plain sentences
@@ -246,8 +246,8 @@ def _warnings(report: Report) -> Iterator[str]:
     if report.components.count is not None and report.components.count > 1:
         m, n, _ = report.components.largest[0]
         yield (
-            f"A is {report.components.count:,} independent systems, the largest with {m:,} equations in "
-            f"{n:,} unknowns: they can be solved apart"
+            f"A is {report.components.count:,} independent systems, the largest {m:,} × {n:,}: they can be "
+            "solved apart"
         )
     if report.row_norms.spread > _WIDE:
         yield (
