@@ -74,6 +74,12 @@ def test_nothing_mutable_is_shared(dense):
     np.testing.assert_array_equal(matrix.csr.toarray(), dense)
 
 
+def test_a_block_does_not_keep_the_memory_of_the_others():
+    first, _ = split(Matrix.from_any(sp.block_diag([np.ones((9, 9))] * 2)))
+    for array in (*first[:2], first.matrix.csr.data, first.matrix.csr.indices, first.matrix.csr.indptr):
+        assert array.base is None or array.base.size <= array.size
+
+
 def test_no_entries_no_blocks():
     assert split(Matrix.from_any((3, 4))) == []
 

@@ -93,6 +93,14 @@ def test_rows_a_little_apart_do_not_hide_each_other():
     assert groups(found) == [[0, 3], [1, 2, 4]]
 
 
+def test_many_directions_of_one_pattern():
+    rng = np.random.default_rng(2)
+    signs = np.array([[1.0, a, b, c, d] for a in (1, -1) for b in (1, -1) for c in (1, -1) for d in (1, -1)])
+    for rows in (rng.normal(size=(100, 5)), signs):
+        found = parallel_rows(Matrix.from_any(np.vstack([rows, 0.3 * rows])))
+        assert groups(found) == [[i, len(rows) + i] for i in range(len(rows))]
+
+
 def test_no_entries_and_one_row():
     assert parallel_rows(Matrix.from_any((3, 4))).groups == 0
     assert parallel_rows(Matrix.from_any([[1.0, 2.0]])).groups == 0
