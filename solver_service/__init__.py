@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from .errors import FieldError, InvalidInputError, SolverServiceError
-from .methods import Options, Prepared, Progress, Result, Status, prepare, solve
+from .methods import Options, Prepared, Progress, Report, Result, Status, prepare, solve
 
 try:
     __version__ = version("solver-service")
@@ -21,6 +21,7 @@ __all__ = [
     "Options",
     "Prepared",
     "Progress",
+    "Report",
     "Result",
     "SolverServiceError",
     "Status",

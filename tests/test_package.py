@@ -14,6 +14,7 @@ PUBLIC = [
     "Options",
     "Prepared",
     "Progress",
+    "Report",
     "Result",
     "SolverServiceError",
     "Status",

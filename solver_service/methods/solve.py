@@ -10,12 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import FieldError, InvalidInputError
+from ..errors import DimensionMismatchError, FieldError, InvalidInputError
 from ..problems.matrix import Matrix
 from ..problems.problem import Problem
 from .column import Column
+from .contradictions import Contradictions, find_contradictions
 from .options import Momentum, Options
 from .registry import find
+from .report import Report
 from .result import ColumnResult, FloatArray, Progress, Result, Status, Timings
 from .state import State
 
@@ -36,6 +38,34 @@ class Prepared:
     def nbytes(self) -> int:
         """Bytes of the matrix and of what was derived so far."""
         return self.state.nbytes
+
+    @property
+    def report(self) -> Report:
+        """What is worth knowing of the matrix before solving: its structure, scales, cost, and warnings."""
+        return self.state.report
+
+    def contradictions(self, b: object, *, rtol: float = 1e-6) -> Contradictions:
+        """Find equations that contradict one another, as far as empty and parallel rows show it.
+
+        Finding none does not make the system consistent.
+
+        Parameters
+        ----------
+        b : array_like, (m,)
+        rtol : float, default 1e-6
+            Right-hand sides of parallel rows that agree to this are not reported.
+
+        Raises
+        ------
+        InvalidInputError
+            As for `solve`; and for more than one right-hand side.
+        """
+        problem = Problem.build(self.matrix, b)
+        if problem.b.ndim != 1:
+            raise DimensionMismatchError(
+                "b must be one right-hand side", errors=[FieldError("b", "must be of shape (m,)")]
+            )
+        return find_contradictions(self.state, problem.b, Options(rtol=rtol).rtol)
 
     def solve(
         self,

@@ -13,9 +13,12 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..kernels import RawCSR
+from ..problems import parallel
 from ..problems.matrix import Matrix
+from ..problems.parallel import ParallelRows
 from . import factorization
 from .factorization import Analysis, Factors
+from .report import Report, build_report
 from .result import FloatArray
 from .systems import UnitDiagonal, UnitRows, csr_nbytes, row_norms
 
@@ -95,6 +98,16 @@ class State:
         return self._part("row_norms", lambda: row_norms(self.A))
 
     @property
+    def parallel_rows(self) -> ParallelRows:
+        """Groups of rows that are multiples of one another."""
+        return self._part("parallel_rows", lambda: parallel.parallel_rows(self.matrix))
+
+    @property
+    def report(self) -> Report:
+        """What is worth knowing of the matrix before it is solved with."""
+        return self._part("report", lambda: build_report(self))
+
+    @property
     def rows(self) -> UnitRows:
         """Unit rows, for row methods."""
         return self._part("rows", lambda: UnitRows.with_spectrum(self.A))
@@ -172,7 +185,7 @@ class State:
         """Bytes of the matrix and of what was derived so far (factors: their entries)."""
         total = csr_nbytes(self.matrix.csr)
         for part in list(self._parts.values()):
-            if isinstance(part, UnitRows | UnitDiagonal | Analysis | Factors):
+            if isinstance(part, UnitRows | UnitDiagonal | ParallelRows | Analysis | Factors):
                 total += part.nbytes
             elif isinstance(part, csr_array):
                 total += csr_nbytes(part)

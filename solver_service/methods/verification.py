@@ -19,6 +19,8 @@ from .state import State
 _RADIUS = 1e3
 """How much larger than ours a solution may be for the certificate still to exclude it."""
 
+_ROUNDINGS = 16.0
+_LARGEST = float(np.finfo(np.float64).max)
 _WORST = 10
 _BLOCK = 1 << 16
 _MOST_ITERATIONS = 1000
@@ -75,7 +77,63 @@ def empty_row_certificate(state: State, b: FloatArray, target: float) -> Certifi
     size = norm(y)
     if not size > target:
         return None
-    return Certificate(y / size, size, float(np.finfo(np.float64).max))
+    return Certificate(y / size, size, _LARGEST)
+
+
+def parallel_rows_certificate(
+    state: State, b: FloatArray, target: float, x_norm: float = 0.0
+) -> Certificate | None:
+    """Prove inconsistency from the structure alone: empty rows, and parallel rows with b unlike them.
+
+    In a group aᵢ = pᵢ·a, so only a multiple of p can be met: y is what of b is orthogonal to p, in each group
+    where that exceeds rounding, and ‖y‖ bounds the residual from below. The radius is that of
+    `prove_inconsistent`, for solutions as large as b demands and as `x_norm`, the norm of a good x if one is
+    known; rounding of b in equations that x of this size meet is not taken for a contradiction.
+    """
+    radius = certified_radius(state, b, x_norm)
+    z = _unmet(state, b, radius)
+    if not z.any():
+        return empty_row_certificate(state, b, target)
+    y = np.where(np.diff(state.A.indptr) == 0, b, 0.0)
+    y[state.parallel_rows.rows] = z
+    proof = certificate(state, b, y, radius)
+    return proof if proof.bound > target else None
+
+
+def _unmet(state: State, b: FloatArray, radius: float) -> FloatArray:
+    """For each row of a group, b less its projection on p; 0 in groups where that may be all rounding."""
+    parallel = state.parallel_rows
+    if not parallel.groups:
+        return np.zeros(0)
+    starts, sizes = parallel.offsets[:-1], np.diff(parallel.offsets)
+
+    def longest(v: FloatArray) -> FloatArray:
+        return np.maximum.reduceat(np.abs(v), starts)
+
+    with np.errstate(over="ignore", under="ignore"):
+        p = parallel.multiples / np.repeat(longest(parallel.multiples), sizes)
+        p /= np.repeat(np.sqrt(np.add.reduceat(p * p, starts)), sizes)
+        z = b[parallel.rows]
+        noise = rounding_noise(longest(state.row_norms[parallel.rows]), radius, longest(z))
+        for _ in range(2):  # the second time removes what rounding left
+            z = z - p * np.repeat(np.add.reduceat(p * z, starts), sizes)
+        keep = longest(z) > noise
+    return np.where(np.repeat(keep, sizes), z, 0.0)
+
+
+def certified_radius(state: State, b: FloatArray, x_norm: float = 0.0) -> float:
+    """10³ times the norm that a solution has to have, or `x_norm` if that is more."""
+    filled = state.row_norms > 0.0
+    with np.errstate(over="ignore"):
+        # By Cauchy and Schwarz, aᵢᵀx = bᵢ takes ‖x‖ ≥ |bᵢ|/‖aᵢ‖.
+        needed = float(np.max(np.abs(b[filled]) / state.row_norms[filled], initial=0.0))
+    return min(_RADIUS * max(x_norm, needed), _LARGEST)
+
+
+def rounding_noise(row_norm: FloatArray, radius: float, b: FloatArray) -> FloatArray:
+    """How far bᵢ may be off in a consistent system: it may be the rounded aᵢᵀx of an x of norm `radius`."""
+    with np.errstate(over="ignore", under="ignore"):
+        return _ROUNDINGS * np.finfo(np.float64).eps * (row_norm * radius + np.abs(b))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +148,18 @@ class Proof:
 def prove_inconsistent(state: State, b: FloatArray, monitor: Monitor) -> Proof:
     """Look for a certificate at two least-squares iterates well apart, after the best x has stalled.
 
-    Both must exclude every solution up to 10³ times as large as any iterate seen, and as any exact solution
-    has to be: at smaller radii consistent systems were falsely certified. The monitor's best x and history
-    are left alone.
+    The structure of A alone may do, and is asked at the first, which is computed for the sake of x. Else both
+    must exclude every solution up to 10³ times as large as any iterate seen, and as any exact solution has to
+    be: at smaller radii consistent systems were falsely certified. The monitor's best x and history are left
+    alone.
     """
     operator = Watched(state.A, state.AT, monitor)
     length = int(min(2 * min(state.A.shape) + 64, _MOST_ITERATIONS, monitor.remaining_epochs / 4.0))
-    filled = state.row_norms > 0.0
-    # By Cauchy and Schwarz, aᵢᵀx = bᵢ takes ‖x‖ ≥ |bᵢ|/‖aᵢ‖.
-    needed = float(np.max(np.abs(b[filled]) / state.row_norms[filled], initial=0.0))
     x, size = monitor.best_x, math.inf
+    if length <= 0:
+        return Proof(x, size, parallel_rows_certificate(state, b, monitor.target, norm(x)))
     proof: Certificate | None = None
-    for _ in range(2 if length > 0 else 0):
+    for _ in range(2):
         r = true_residual(state.raw, b, x)
         dx, iterations, _ = bidiagonalise("lsmr", operator, r, 0.0, length)
         monitor.work.iterations += iterations
@@ -112,7 +170,10 @@ def prove_inconsistent(state: State, b: FloatArray, monitor: Monitor) -> Proof:
         size = norm(y)
         if not monitor.target < size < math.inf:
             return Proof(x, size, None)
-        proof = certificate(state, b, y, _RADIUS * max(norm(x), needed))
+        structural = parallel_rows_certificate(state, b, monitor.target, norm(x))
+        if structural is not None:
+            return Proof(x, size, structural)
+        proof = certificate(state, b, y, certified_radius(state, b, norm(x)))
         if not proof.bound > monitor.target:
             return Proof(x, size, None)
     return Proof(x, size, proof)

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from . import components
 from .matrix import Matrix
 
 
@@ -63,7 +62,7 @@ def describe(matrix: Matrix) -> MatrixProperties:
     filled = np.flatnonzero(lengths)
     squares = np.square(A.data / scale)
     norms = np.sqrt(np.add.reduceat(squares, A.indptr[filled])) if len(filled) else np.zeros(1)
-    components = _components(matrix)
+    labels = components.label(matrix)
     return MatrixProperties(
         frobenius_norm=_scaled(scale, float(np.sqrt(squares.sum()))),
         sigma_max=None,
@@ -72,7 +71,7 @@ def describe(matrix: Matrix) -> MatrixProperties:
         zero_rows=zero_rows,
         zero_columns=zero_columns,
         duplicates_summed=matrix.duplicates_summed,
-        components=None if components is None else components - zero_rows - zero_columns,
+        components=None if labels is None else labels.count,
         row_norm_min=_scaled(scale, float(norms.min())),
         row_norm_max=_scaled(scale, float(norms.max())),
     )
@@ -93,15 +92,3 @@ def _is_symmetric(matrix: Matrix) -> bool:
         and np.array_equal(A.indices, T.indices)
         and np.array_equal(A.data, T.data)
     )
-
-
-def _components(matrix: Matrix) -> int | None:
-    A = matrix.csr
-    m, n = matrix.shape
-    if max(m + n, matrix.nnz) >= 2**31:
-        return None  # more than SciPy's graph routines can number
-    rows = np.repeat(np.arange(m), np.diff(A.indptr))
-    ones = np.ones(matrix.nnz, dtype=np.int8)
-    graph = coo_array((ones, (rows, A.indices.astype(np.int64) + m)), shape=(m + n, m + n))
-    count, _ = connected_components(graph, directed=False)
-    return int(count)
