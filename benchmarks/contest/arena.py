@@ -49,6 +49,8 @@ class Outcome:
         Median of the runs, if solved.
     runs : list of float
         Seconds of each run.
+    processor : list of float
+        Seconds of processor time of each run: less than `runs` where the machine was busy otherwise.
     relative_residual : float or None
         The judge's, the worst of the runs.
     note : str
@@ -63,6 +65,7 @@ class Outcome:
     outcome: str
     seconds: float | None = None
     runs: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     relative_residual: float | None = None
     note: str = ""
     says: dict[str, Any] = field(default_factory=dict)
@@ -87,6 +90,7 @@ def compete(system: System, contestant: Contestant, rtol: float, limit: float) -
     process.start()
     there.close()
     runs: list[float] = []
+    processor: list[float] = []
     residual: float | None = None
     says: dict[str, Any] = {}
     outcome, note = SOLVED, ""
@@ -99,9 +103,11 @@ def compete(system: System, contestant: Contestant, rtol: float, limit: float) -
             kind, content = here.recv()
             patience = limit + GRACE if kind == "start" else _PATIENCE
             if kind == "ran":
-                runs.append(content)
-                if content > limit:
-                    outcome, note = LIMIT, f"took {content:.2f} s"
+                seconds, busy = content
+                runs.append(seconds)
+                processor.append(busy)
+                if seconds > limit:
+                    outcome, note = LIMIT, f"took {seconds:.2f} s"
             elif kind == "judged":
                 size, says = content
                 residual = size if residual is None else max(residual, size)
@@ -118,8 +124,18 @@ def compete(system: System, contestant: Contestant, rtol: float, limit: float) -
         process.kill()
         process.join()
         here.close()
-    seconds = statistics.median(runs) if outcome == SOLVED else None
-    return Outcome(system.name, contestant.name, rtol, outcome, seconds, runs, residual, note, says)
+    return Outcome(
+        system.name,
+        contestant.name,
+        rtol,
+        outcome,
+        statistics.median(runs) if outcome == SOLVED else None,
+        runs,
+        processor,
+        residual,
+        note,
+        says,
+    )
 
 
 def _run(connection: Connection, system: System, contestant: Contestant, rtol: float, limit: float) -> None:
@@ -132,10 +148,10 @@ def _run(connection: Connection, system: System, contestant: Contestant, rtol: f
         done = 0
         while done < runs:
             connection.send(("start", None))
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             attempt = solve_quietly(contestant, system, rtol, limit)
             seconds = time.perf_counter() - started
-            connection.send(("ran", seconds))
+            connection.send(("ran", (seconds, time.process_time() - busy)))
             connection.send(("judged", (system.relative_residual(attempt.x), dict(attempt.says))))
             if done == 0 and seconds < SHORT:
                 runs = SHORT_RUNS

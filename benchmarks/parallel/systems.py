@@ -52,9 +52,7 @@ def cases(folder: Path | None) -> Iterator[Case]:
     yield _case("rows with a common trend", common_trend(), generated=True)
     for name in REAL:
         if folder is not None and (folder / name).is_file():
-            yield _case(
-                name.partition(".")[0], formats.read_matrix(folder / name).csr, generated=False, judged=judged
-            )
+            yield _case(name.partition(".")[0], formats.read_matrix(folder / name).csr, generated=False)
 
 
 def _case(name: str, A: CSR, *, generated: bool) -> Case:
