@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 from dataclasses import asdict
@@ -35,7 +34,6 @@ import solver_service
 RESULTS = Path(__file__).parent / "results"
 RTOL = 1e-6
 MAX_EPOCHS = 20_000.0
-PICTURES = ("parallelization.png", "parallelization_real.png", "threads.png")
 
 
 def measure(case: Case, seeds: range, count: int) -> dict[str, Any]:
@@ -132,30 +130,33 @@ def thread_lines(found: dict[str, Any]) -> list[str]:
     return said
 
 
-def draw(record: dict[str, Any], folder: Path) -> None:
-    """Draw the pictures beside the JSON."""
-    for picture, generated in zip(PICTURES[:2], (True, False), strict=True):
+def draw(record: dict[str, Any], folder: Path) -> list[str]:
+    """Draw the pictures; returns those that there were numbers for, as Markdown."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, title, generated in (
+        ("parallelization.png", "Generated systems", True),
+        ("parallelization_real.png", "Real systems", False),
+    ):
         chosen = [case for case in record["cases"] if case["generated"] is generated]
         if chosen:
-            drawing.batches(chosen, folder / picture)
-    if record["threads"]:
-        drawing.threads(record["threads"], folder / PICTURES[2])
+            drawing.batches(chosen, folder / name)
+            drawn.append(f"![{title}](figures/{name})")
+    if record["threads"] and drawing.threads(record["threads"], folder / "threads.png"):
+        drawn.append("![Time over threads](figures/threads.png)")
+    return drawn
 
 
 def write_docs(folder: Path) -> None:
     """Put the last run into docs/benchmarks.md and docs/figures."""
     record = json.loads((folder / "parallelization.json").read_text())
-    docs_page.FIGURES.mkdir(exist_ok=True)
     seeds = "one seed" if record["seeds"] == 1 else f"medians of {record['seeds']} seeds"
-    parts = [f"{docs_page.conditions(record)} Iterations: {seeds}."]
-    for picture, text in zip(
-        PICTURES, ("Generated systems", "Real systems", "Time over threads"), strict=True
-    ):
-        if (folder / picture).is_file():
-            shutil.copy(folder / picture, docs_page.FIGURES / picture)
-            parts.append(f"![{text}](figures/{picture})")
     said = [sentence(case) for case in record["cases"]] + thread_lines(record["threads"] or {"methods": {}})
-    parts.append("\n".join(f"* {line}" for line in said))
+    parts = [
+        f"{docs_page.conditions(record)} Iterations: {seeds}.",
+        *draw(record, docs_page.FIGURES),
+        "\n".join(f"* {line}" for line in said),
+    ]
     docs_page.update("parallelization", "\n\n".join(parts))
 
 
@@ -197,7 +198,6 @@ def main(arguments: list[str] | None = None) -> int:
         record["threads"] = threads.measure(5 if options.full else 3)
         print()
         print("\n".join(thread_lines(record["threads"])))
-    options.output.mkdir(parents=True, exist_ok=True)
     draw(record, options.output)
     faster = threads.met(record["threads"]) if record["threads"] else None
     record["met"] = all(case["met"] for case in record["cases"] if case["judged"]) and faster is not False

@@ -5,7 +5,7 @@ problems of the gallery. Each pair runs in a process of its own, warm, with 10 s
 prepared anew each time. Whether a system is solved says the benchmark's own residual. See docs/benchmarks.md.
 
     benchmarks/solvers.py                     a few minutes: 18 systems, 8 contestants, tolerance 1e-6
-    benchmarks/solvers.py --full              everything, also at 1e-8: hours (or BENCH=full)
+    benchmarks/solvers.py --full              everything, also at 1e-8: an hour or two (or BENCH=full)
     benchmarks/solvers.py --only lp_ w8a      systems whose names contain one of these
     benchmarks/solvers.py --docs              measure nothing: put the last run into docs/benchmarks.md
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -47,7 +46,9 @@ SHOWN = (
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0] if __doc__ else None)
-    parser.add_argument("--full", action="store_true", default=report.full(), help="everything; takes hours")
+    parser.add_argument(
+        "--full", action="store_true", default=report.full(), help="everything; takes an hour or two"
+    )
     parser.add_argument("--folder", type=Path, help="matrices: .mtx, .mtx.gz, .npz; all of them are taken")
     parser.add_argument("--no-gallery", action="store_true", help="leave out the problems of the gallery")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="systems named so or alike")
@@ -145,6 +146,15 @@ def shown(record: dict[str, Any]) -> list[str]:
     return [name for name in SHOWN if name in present]
 
 
+def draw(record: dict[str, Any], key: str, table: summary.Table, folder: Path) -> str:
+    """Draw the profile of one tolerance; returns the name of the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"profile_{key}.png"
+    title = f"Performance profile: relative residual {key}, {len(table)} systems"
+    profiles.draw(table, shown(record), title, folder / name)
+    return name
+
+
 def present(record: dict[str, Any], folder: Path) -> None:
     """Write tables and profiles beside the JSON."""
     text = []
@@ -152,26 +162,23 @@ def present(record: dict[str, Any], folder: Path) -> None:
         if key != "all":
             text.append(f"## Milliseconds to a relative residual of {key}\n")
             text.append(tables.markdown(table, record["contestants"], shapes(record)))
-            title = f"Performance profile: relative residual {key}, {len(table)} systems"
-            profiles.draw(table, shown(record), title, folder / f"profile_{key}.png")
+            draw(record, key, table, folder)
     (folder / "solvers.md").write_text("\n".join(text))
 
 
 def write_docs(folder: Path) -> None:
     """Put the last run into docs/benchmarks.md and docs/figures."""
     record = json.loads((folder / "solvers.json").read_text())
-    docs_page.FIGURES.mkdir(exist_ok=True)
     parts = [docs_page.conditions(record)]
     for key, table in tables_of(record).items():
         if key == "all":
             continue
-        figure = f"profile_{key}.png"
-        shutil.copy(folder / figure, docs_page.FIGURES / figure)
         figures = summary.summarise(table, record["limit"])
+        said = summary.lines(figures)
         parts += [
             f"### To a relative residual of {key}",
-            f"![Performance profile](figures/{figure})",
-            "```text\n" + "\n".join(summary.lines(figures)) + "\n```",
+            f"![Performance profile](figures/{draw(record, key, table, docs_page.FIGURES)})",
+            "\n".join(f"* {line}" if line.startswith("(") else f"  * {line.strip()}" for line in said),
             "Where `auto` loses to the best of SciPy, `direct` included:",
             losses(record, key, figures.scipy),
             f"Milliseconds; – is not within {record['limit']:g} s, an empty cell not applicable:",

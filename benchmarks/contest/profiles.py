@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from .summary import Table, solved_systems
 
 FloatArray = NDArray[np.float64]
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""Told apart by people with any colour vision (M. Okabe and K. Ito, 2008); ours and others' each have all."""
+_OURS = ("#0072b2", "#56b4e9", "#7f3c8d", "#009e73", "#000000", "#8c6d31", "#11a579", "#999999")
+_OTHERS = ("#d55e00", "#e69f00", "#cc79a7", "#666666", "#b22222")
 
 
 def ratios(table: Table, contestants: Sequence[str]) -> dict[str, FloatArray]:
@@ -55,7 +55,7 @@ def draw(table: Table, contestants: Sequence[str], title: str, path: Path) -> No
     most = max(2.0, *finite) * 1.3 if finite else 2.0
     tau = np.geomspace(1.0, most, 400)
     figure, axes = plt.subplots(figsize=(8.0, 4.8), layout="constrained")
-    colours = {False: cycle(_COLOURS), True: cycle(_COLOURS)}
+    colours = {False: cycle(_OURS), True: cycle(_OTHERS)}
     for contestant in contestants:
         theirs = contestant.startswith(("scipy", "kaczmarz-"))
         main = contestant == "auto"

@@ -54,7 +54,7 @@ def batches(cases: Sequence[Mapping[str, Any]], path: Path) -> None:
                     textcoords="offset points",
                 )
             ax.grid(alpha=0.25)
-        axes[0, column].set_title(f"{case['name']}\nr = {r:.3g}, κ = {kappa:.3g}", fontsize=10)
+        axes[0, column].set_title(f"{case['name']}\nr = {r:.3g}, κ = {kappa:,.0f}", fontsize=10)
         axes[1, column].set_xlabel("batch size B")
     axes[0, 0].set_ylabel("iterations to 1e-6")
     axes[1, 0].set_ylabel("row updates: iterations·B")
@@ -73,10 +73,10 @@ def threads(found: Mapping[str, Any], path: Path) -> bool:
     for (name, method), colour in zip(methods.items(), ("#0072b2", "#d55e00"), strict=False):
         counts = [int(count) for count in method["seconds_per_epoch"]]
         times = [1e3 * seconds for seconds in method["seconds_per_epoch"].values()]
-        ax.loglog(counts, times, marker="o", color=colour, label=name)
-        ax.loglog(counts, [times[0] / count for count in counts], color=colour, lw=0.8, ls=":")
+        ax.plot(counts, times, marker="o", color=colour, label=name)
+        ax.plot(counts, [times[0] / count for count in counts], color=colour, lw=0.8, ls=":")
     ax.set_xticks(counts, [str(count) for count in counts])
-    ax.minorticks_off()
+    ax.set_ylim(bottom=0.0)
     ax.set_xlabel("threads (dotted: perfect)")
     ax.set_ylabel("milliseconds per pass over A")
     ax.set_title(f"{found['entries']:,} entries", fontsize=10)
