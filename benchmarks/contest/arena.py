@@ -48,7 +48,7 @@ class Outcome:
         ``solved``; ``failed``: it ended without reaching the tolerance; ``limit``: it did not end in time;
         ``crashed``; ``not applicable``.
     seconds : float or None
-        Median of the runs that were not disturbed, if solved; of all where all were.
+        See `typical`; None unless solved.
     runs : list of float
         Seconds of each run.
     processor : list of float
@@ -141,9 +141,12 @@ def compete(system: System, contestant: Contestant, rtol: float, limit: float) -
 
 
 def typical(runs: list[float], processor: list[float]) -> float:
-    """The median of the runs that had the processor almost to themselves; of all if none had."""
+    """The median of the runs that were not disturbed; where all were, that of their processor time.
+
+    One thread that waits for nothing takes its processor time, on a machine that is its own.
+    """
     alone = [seconds for seconds, busy in zip(runs, processor, strict=True) if busy >= UNDISTURBED * seconds]
-    return statistics.median(alone or runs)
+    return statistics.median(alone or processor)
 
 
 def _run(connection: Connection, system: System, contestant: Contestant, rtol: float, limit: float) -> None:
