@@ -28,7 +28,7 @@ GRACE = 1.0
 SHORT, SHORT_RUNS, RUNS = 0.02, 7, 3
 """Medians are of three runs, of those below 20 ms of seven."""
 UNDISTURBED = 0.9
-"""A run that had the processor for a smaller part of its time was disturbed by others, and is repeated."""
+"""A run that had the processor for a smaller part of its time was disturbed by others: one more is made."""
 MOST_BYTES = 4 << 30
 _PATIENCE = 120.0
 _WARM_UP = "poisson2d"
@@ -141,12 +141,14 @@ def compete(system: System, contestant: Contestant, rtol: float, limit: float) -
 
 
 def typical(runs: list[float], processor: list[float]) -> float:
-    """The median of the runs that were not disturbed; where all were, that of their processor time.
+    """The median over the runs, of the processor time of those that were disturbed.
 
     One thread that waits for nothing takes its processor time, on a machine that is its own.
     """
-    alone = [seconds for seconds, busy in zip(runs, processor, strict=True) if busy >= UNDISTURBED * seconds]
-    return statistics.median(alone or processor)
+    return statistics.median(
+        seconds if busy >= UNDISTURBED * seconds else busy
+        for seconds, busy in zip(runs, processor, strict=True)
+    )
 
 
 def _run(connection: Connection, system: System, contestant: Contestant, rtol: float, limit: float) -> None:
