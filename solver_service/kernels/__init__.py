@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from .column_sweeps import advance_columns, backward_columns, forward_columns
 from .columns import (
     least_squares_gradient,
     least_squares_momentum_steps,
@@ -16,10 +17,13 @@ from .columns import (
     spd_momentum_steps,
     spd_steps,
 )
+from .gather import gather_unit_rows
+from .gram import accumulate_gram
 from .jit import RawCSR, pattern_of
 from .momentum import HEAVY_BALL, NESTEROV, damped_beta, momentum_update, restart
 from .ordering import minimum_degree
 from .products import backward_error, compensated_residual, residual
+from .row_sweeps import advance_rows, apply_rows, apply_rows_transposed, forward_rows
 from .rows import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
 from .symbolic import (
     column_counts,
@@ -34,24 +38,39 @@ from .symbolic import (
     shared_entries,
     transposed,
 )
+from .symmetric_sweeps import advance_symmetric, forward_substitution, lower_product
+from .vectors import largest_magnitude, squared_norm
 
 __all__ = [
     "HEAVY_BALL",
     "NESTEROV",
     "RawCSR",
+    "accumulate_gram",
+    "advance_columns",
+    "advance_rows",
+    "advance_symmetric",
+    "apply_rows",
+    "apply_rows_transposed",
+    "backward_columns",
     "backward_error",
     "column_counts",
     "compensated_residual",
     "damped_beta",
     "diagonal_census",
     "elimination_tree",
+    "forward_columns",
+    "forward_rows",
+    "forward_substitution",
+    "gather_unit_rows",
     "kaczmarz_gradient",
     "kaczmarz_momentum_steps",
     "kaczmarz_steps",
+    "largest_magnitude",
     "least_squares_gradient",
     "least_squares_momentum_steps",
     "least_squares_steps",
     "least_squares_update",
+    "lower_product",
     "maximum_matching",
     "merged_row_counts",
     "minimum_degree",
@@ -67,6 +86,7 @@ __all__ = [
     "spd_gradient",
     "spd_momentum_steps",
     "spd_steps",
+    "squared_norm",
     "transposed",
     "warm_up",
 ]
@@ -100,6 +120,24 @@ def warm_up() -> None:
     spd_steps(*A, b, norms, order, 1, 1.0, x, c)
     spd_gradient(*A, b, norms, order, y, g)
     spd_momentum_steps(*A, b, norms, order, 1, 1.0, 0.0, NESTEROV, x, y, g, ramp)
+    s, p, t, h = (np.ones(2) for _ in range(4))
+    scalars = np.ones(3)
+    for B in (A, RawCSR(*read_only)):
+        forward_rows(*B, norms, 1.0, b, x, g, 0, 2)
+        apply_rows(*B, norms, 1.0, x, g, 0, 2)
+        apply_rows_transposed(*B, norms, 1.0, 0.0, g, y, x, 0, 2)
+        advance_rows(*B, norms, 1.0, x, b, s, p, q, h, scalars, 1, 0.0)
+        accumulate_gram(*B, 0, 2, np.zeros((2, 2)))
+        gather_unit_rows(*B, order, order, *A, norms)
+    forward_columns(*A, norms, 1.0, h, s, 0, 2)
+    backward_columns(*A, norms, 1.0, 0.0, s, p, t, q, 0, 2)
+    advance_columns(*A, norms, 1.0, x, b, s, p, t, q, h, scalars, 1, 0.0)
+    forward_substitution(*A, order, 1.0, b, s)
+    lower_product(*A, order, 1.0, norms, s)
+    advance_symmetric(*A, order, 1.0, x, b, p, t, s, scalars, 1, 0.0)
+    squared_norm(s)
+    largest_magnitude(s)
+    largest_magnitude(read_only[2])
     damped_beta(0.0, ramp)
     momentum_update(NESTEROV, 1.0, 0.0, x, y, g)
     restart(NESTEROV, x, y, ramp)

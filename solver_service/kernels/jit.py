@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
@@ -68,6 +70,15 @@ def kernel(function: F) -> F:
         return cast(F, numba.njit(cache=CACHE is not None, **options)(function))
     finally:
         config.CACHE_DIR = before
+
+
+def _fma(_context: Any, a: Any, b: Any, c: Any) -> Any:
+    signature = types.float64(a, b, c)
+    return signature, lambda _, builder, __, arguments: builder.fma(*arguments)
+
+
+fma = cast("Callable[[float, float, float], float]", intrinsic(_fma))
+"""a·b + c, rounded once; for kernels only."""
 
 
 class RawCSR(NamedTuple):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel
-
-SPLIT = 2.0**27 + 1.0
-"""Veltkamp's constant: cuts a float64 into halves of 26 bits."""
+from .jit import ONE, TWO, FloatArray, UnsignedArray, fma, kernel
 
 
 @kernel
@@ -92,7 +89,7 @@ def compensated_residual(
 ) -> None:
     """r ← b − A x as if in twice the precision, then rounded (Ogita, Rump & Oishi 2005, algorithm Dot2).
 
-    Products are split exactly after Veltkamp and Dekker, for which numbers must stay below 2⁹⁹⁶.
+    The rounding error of a product comes from a fused multiply-add, that of a sum from Knuth's TwoSum.
     """
     last = np.uint64(indptr[0])
     for i in range(np.uint64(0), np.uint64(r.size)):
@@ -103,15 +100,9 @@ def compensated_residual(
         for p in range(first, last):
             u = -data[p]
             v = x[indices[p]]
-            c = SPLIT * u
-            u1 = c - (c - u)
-            u2 = u - u1
-            c = SPLIT * v
-            v1 = c - (c - v)
-            v2 = v - v1
             t = u * v
             high = s + t
             z = high - s
-            low += ((s - (high - z)) + (t - z)) + (u2 * v2 - (((t - u1 * v1) - u2 * v1) - u1 * v2))
+            low += ((s - (high - z)) + (t - z)) + fma(u, v, -t)
             s = high
         r[i] = s + low

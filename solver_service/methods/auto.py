@@ -1,82 +1,220 @@
-"""`auto`: which methods to try on a matrix, in which order, and why."""
+"""`auto`: which methods to try on a matrix, in which order, when to leave one for another, and why.
+
+Every candidate has a forecast of what it still costs to reach the target: a guess while nothing is known, and
+the observed decay of the residual per unit of work as soon as it has made some steps. The candidate with the
+least forecast goes on for a while, then all are compared anew. Costs are those of `cost`, never the clock's,
+so that the same input and seed take the same way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
+from . import cost
+from .attempt import Attempt
 from .options import Options
-from .registry import BATCH
+from .process import Process
+from .registry import BATCH, LU, METHODS, Form
+from .result import FloatArray
 from .state import State
+from .team import worthwhile_threads
 
-_TALL = 3
-_PROBE_EPOCHS = 32.0
-_CHEAP_FACTORS = 1e9  # nanoseconds
-_POSSIBLE_FACTORS = 1e11
+_TALL = 16
+"""Rows per column from which a few rows in random order may be enough."""
+
+_SHARE = 0.25
+_FEW, _SOME, _MANY = 8, 30, 60
+"""Steps that a method is expected to take while nothing is known of it."""
+_SURE = 0.25
+_DOUBT = 2.0
+_LAST_RESORT = 1e18
+_LONGEST_FACTORISATION = 1e11
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A method to try.
+class Race:
+    """The candidates for one right-hand side.
 
     Parameters
     ----------
-    method, reason : str
-    forecast_limit : float or None
-        It is left once its decay promises more epochs than that.
-    share : float
-        How much of the epochs that are left it may use.
+    state : State
+    b : ndarray, (m,)
+    options : Options
     """
 
-    method: str
-    reason: str
-    forecast_limit: float | None = None
-    share: float = 1.0
+    def __init__(self, state: State, b: FloatArray, options: Options) -> None:
+        self._state = state
+        self._b = b
+        self._options = options
+        self.attempts = list(self._candidates())
 
+    def next(self) -> tuple[Attempt, float] | None:
+        """Say which candidate goes on, and what it may spend until the next look; None if all have ended."""
+        while True:
+            running = [a for a in self.attempts if not a.done]
+            best = min((a for a in running if not a.final), key=lambda a: a.forecast, default=None)
+            final = min((a for a in running if a.final), key=lambda a: a.forecast, default=None)
+            if final is not None and (best is None or self._worthwhile(final, best)):
+                if final.refine is not None:  # the exact price was not worth knowing before
+                    final.refine(final)
+                    continue
+                if best is not None:
+                    final.reason += f", against {_told(best.forecast)} that {best.method} would still take"
+                return final, math.inf
+            if best is None:
+                return None
+            return best, 2.0 * best.step if best.drive is None else max(2.0 * best.step, _SHARE * self.spent)
 
-def candidates(state: State, options: Options) -> Iterator[Candidate]:
-    """Yield what to try, most promising first; each goes on from the best x of those before.
+    @property
+    def spent(self) -> float:
+        """Cost of all steps so far."""
+        return sum(a.spent for a in self.attempts)
 
-    Looks at the shape, the symmetry, the diagonal and the pattern, never at the clock.
-    """
-    m, n = state.A.shape
-    shape = f"{m:,} × {n:,}"
-    default = Options()
-    if any(getattr(options, name) != getattr(default, name) for name in BATCH):
-        yield from _mini_batch(state, options)
-        return
-    square = m == n and state.structurally_nonsingular
-    cheap = square and state.factor_cost <= _CHEAP_FACTORS
-    probed = m >= _TALL * n or n >= _TALL * m
-    if cheap:
-        yield Candidate("direct", f"square matrix ({shape}) whose sparse LU is predicted to be cheap")
-    if state.symmetric_positive_diagonal:
-        yield Candidate(
-            "cg", "symmetric with positive diagonal: conjugate gradients need one product a step", share=0.5
+    def _worthwhile(self, final: Attempt, best: Attempt) -> bool:
+        """Whether a factorisation costs less than the iterations are expected to; the first guess may err."""
+        if self.spent == 0.0:
+            return False
+        factor = 1.0 if self.spent >= _SURE * final.forecast else _DOUBT
+        return best.forecast > factor * final.forecast
+
+    def _candidates(self) -> Iterator[Attempt]:
+        options = self._options
+        default = Options()
+        if any(getattr(options, name) != getattr(default, name) for name in BATCH):
+            yield from self._mini_batch()
+            return
+        m, n = self._state.A.shape
+        nnz = self._state.A.nnz
+        sweep = cost.double_sweep(m, n, nnz)
+        shape = f"{m:,} × {n:,}"
+        if self._state.perhaps_definite and not options.minimum_norm:
+            yield self._attempt(
+                "ssor_cg",
+                "symmetric with a diagonal of one sign, perhaps definite",
+                entry=0.0,
+                step=cost.symmetric_step(n, nnz),
+                guess=2,
+            )
+        if m >= _TALL * n:
+            attempt = self._attempt(
+                "kaczmarz",
+                f"tall ({shape}): if it is well conditioned, a part of the rows is enough",
+                step=n * cost.sampled_row(nnz / m),
+                guess=2,
+            )
+            # On one core larger batches would do the same work, and a dense update with each.
+            if worthwhile_threads(options.threads, nnz) == 1:
+                attempt.start = self._starter(METHODS["kaczmarz"].forms(self._state)[0], batch_size=1)
+            yield attempt
+        # Square matrices are seldom well conditioned.
+        guess = _SOME if m == n else _FEW
+        # Columns first where there are more of them, for many of those are slacks; else rows.
+        rows = self._attempt(
+            "cgmn",
+            f"row sweeps suit any shape ({shape})",
+            form=0 if options.minimum_norm else 1,
+            entry=0.0 if options.minimum_norm else cost.scaled_copy(m, n, nnz),
+            step=sweep,
+            guess=guess,
         )
-    if probed:
-        kind = "tall" if m > n else "wide"
-        yield Candidate(
-            "kaczmarz",
-            f"{kind} matrix ({shape}): if it is well conditioned, few passes of row actions are enough",
-            _PROBE_EPOCHS,
+        if options.minimum_norm:
+            yield rows
+        else:
+            columns = self._attempt(
+                "ssor_cgls",
+                f"column sweeps suit any shape ({shape}) and rows of any scale",
+                entry=cost.transpose(m, n, nnz),
+                step=sweep,
+                guess=guess,
+            )
+            yield from (columns, rows) if n > m else (rows, columns)
+            yield self._attempt(
+                "ssor_cgls",
+                "column sweeps may be faster where the rows are scaled",
+                form=1,
+                entry=cost.transpose(m, n, nnz) + cost.scaled_copy(m, n, nnz),
+                step=sweep,
+                guess=_MANY,
+            )
+        yield self._attempt(
+            "lsmr",
+            "sweeps promise to take long",
+            entry=cost.transpose(m, n, nnz),
+            step=cost.lsmr_step(m, n, nnz),
+            guess=_MANY,
         )
-    yield Candidate("lsmr", f"LSMR works for any shape and rank ({shape})", share=0.5)
-    if square and not cheap and state.factor_cost <= _POSSIBLE_FACTORS:
-        yield Candidate("direct", "the iterations did not get there: a sparse LU reaches further")
-    if not options.minimum_norm:
-        yield Candidate("coordinate_descent", "LSMR did not get there: columns may", share=0.5)
-    if not probed:
-        yield Candidate("kaczmarz", "LSMR did not get there: rows may")
+        yield from self.factorisations()
+
+    def factorisations(self) -> Iterator[Attempt]:
+        """The forms of ``direct``, which do all their work at once, at a cost that can be predicted."""
+        state = self._state
+        m, n = state.A.shape
+        forms = METHODS["direct"].forms(state)
+        for form in forms:
+            if self._options.minimum_norm and m > n:
+                continue
+            attempt = Attempt("direct", form.note, self._starter(form), final=True)
+            if form is LU:
+                attempt.prior, attempt.refine = cost.least_factorisation(n, state.A.nnz), self._price
+            else:
+                attempt.prior = cost.gram(min(m, n), state.gram_pairs)
+                attempt.reason += f", predicted to take {_told(attempt.prior)}"
+            yield attempt
+
+    def _price(self, attempt: Attempt) -> None:
+        """Predict the cost of a sparse LU from its fill, which takes an ordering."""
+        attempt.refine = None
+        attempt.prior = self._state.factor_cost if self._state.structurally_nonsingular else math.inf
+        attempt.done = not attempt.prior < _LONGEST_FACTORISATION
+        attempt.reason += f", predicted to take {_told(attempt.prior)}"
+
+    def _starter(self, form: Form, **changed: Any) -> Callable[[FloatArray], Process]:
+        options = replace(self._options, **changed) if changed else self._options
+        return lambda x: form.start(self._state, self._b, x, options)
+
+    def _attempt(
+        self,
+        method: str,
+        reason: str,
+        *,
+        form: int = 0,
+        entry: float = 0.0,
+        step: float = 1.0,
+        guess: float = 1.0,
+    ) -> Attempt:
+        chosen: Form = METHODS[method].forms(self._state)[form]
+        return Attempt(
+            method,
+            f"{reason}; {chosen.note}" if chosen.note else reason,
+            self._starter(chosen),
+            entry=cost.ENTRY + entry,
+            prior=guess * step,
+            step=step,
+        )
+
+    def _mini_batch(self) -> Iterator[Attempt]:
+        why = "batch options were given, which only the mini-batch methods can use"
+        if self._options.minimum_norm:
+            names = ["kaczmarz"]
+            why += ", and of them only this one gives the minimum norm"
+        elif self._state.perhaps_definite:
+            names = ["coordinate_descent", "kaczmarz"]
+        else:
+            names = ["kaczmarz", "coordinate_descent"]
+        for place, name in enumerate(names):
+            for form in METHODS[name].forms(self._state):
+                yield Attempt(
+                    name,
+                    f"{why}; {form.note}" if form.note else why,
+                    self._starter(form),
+                    prior=_LAST_RESORT * (1 + place),
+                    step=math.inf,
+                )
 
 
-def _mini_batch(state: State, options: Options) -> Iterator[Candidate]:
-    why = "batch options were given, which only the mini-batch methods can use"
-    if options.minimum_norm:
-        yield Candidate("kaczmarz", f"{why}, and of them only this one gives the minimum norm")
-    elif state.symmetric_positive_diagonal:
-        yield Candidate("coordinate_descent", f"{why}; the matrix may be positive definite")
-        yield Candidate("kaczmarz", f"{why}; coordinate descent did not get there")
-    else:
-        yield Candidate("kaczmarz", why)
-        yield Candidate("coordinate_descent", f"{why}; row actions did not get there")
+def _told(work: float) -> str:
+    if work >= _LAST_RESORT or not math.isfinite(work):
+        return "very long"
+    return f"{work / 1e6:,.3g} ms"

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ..errors import FieldError, NonFiniteError
-from . import auto
-from .auto import Candidate
+from .attempt import Attempt
+from .auto import Race
 from .monitor import Interrupted, Monitor
 from .options import Options
-from .process import Process, drive
-from .registry import METHODS, Form, MethodSpec, find
-from .result import Certificate, FloatArray, Parameters, Phase, Progress, Result, Status, Timings
+from .process import Drive, Process
+from .registry import Form, MethodSpec, find
+from .result import Certificate, FloatArray, Parameters, Progress, Result, Status, Timings
 from .state import TUNING, State, safe_exponent
 from .verification import empty_row_certificate, norm, prove_inconsistent, true_residual, worst_equations
 
 DEFAULT_MAX_EPOCHS = 50_000.0
 """The generous limit that `max_epochs=None` stands for."""
 
-_TIGHTENINGS = 4
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -43,7 +43,8 @@ class Column:
         self._options = options
         self._b_exponent = safe_exponent(b)
         self._x_exponent = self._b_exponent - state.exponent
-        self._b = np.ldexp(b, -self._b_exponent)  # a copy: the caller's may be read-only
+        # A copy in any case: the caller's may be read-only.
+        self._b = np.ldexp(b, -self._b_exponent) if self._b_exponent else b.copy()
         self._b_norm = norm(self._b)
         if _ldexp(self._b_norm, self._b_exponent) >= _LARGEST:
             raise NonFiniteError(
@@ -51,12 +52,13 @@ class Column:
             )
         self._target = max(options.rtol * self._b_norm, _ldexp(options.atol, -self._b_exponent))
         self._x0 = np.zeros(state.A.shape[1]) if x0 is None else _scaled(x0, -self._x_exponent).copy()
-        self._phases: list[Phase] = []
+        self._attempts: list[Attempt] = []
         self._parameters = Parameters()
         self._method = options.method
         self._reason = ""
         self._minimum_norm: bool | None = x0 is None or not x0.any()
         self._verify_seconds = 0.0
+        self._verified: tuple[FloatArray, FloatArray, float] | None = None
 
     def solve(
         self,
@@ -69,7 +71,7 @@ class Column:
         limit = self._options.max_epochs
         empty = empty_row_certificate(self._state, self._b, self._target)
         # Empty rows are beyond every method; the rest of the system is solved as well as it can be.
-        solvable = self._b if empty is None else np.where(np.diff(self._state.A.indptr) == 0, 0.0, self._b)
+        solvable = self._b if empty is None else self._without_empty_rows()
         monitor = Monitor(
             self._state.raw,
             solvable,
@@ -80,6 +82,7 @@ class Column:
             should_stop=should_stop,
             callback=callback,
             left_out=0.0 if empty is None else empty.bound,
+            confirm=self._confirm,
         )
         proof = empty
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is noticed by its residual
@@ -95,102 +98,101 @@ class Column:
         return self._result(monitor, status, proof)
 
     def _run(self, monitor: Monitor, b: FloatArray) -> Status:
-        """Try the candidates in turn until one meets the target or a limit ends it all."""
+        """Try the candidates until one meets the target or a limit ends it all."""
         spec = find(self._options)
         if spec.require is not None:
             spec.require(self._state)
         if self._trivial(monitor):
             return Status.CONVERGED
-        requested = Candidate(self._options.method, "requested")
-        automatic = self._options.method == "auto"
-        status: Status | None = None
-        for candidate in auto.candidates(self._state, self._options) if automatic else (requested,):
-            for form in METHODS[candidate.method].forms(self._state):
-                status = self._phase(candidate, form, monitor, b)
-                if status in (Status.CONVERGED, Status.MAX_EPOCHS):
-                    return status
-        return status or Status.STAGNATED
+        race = Race(self._state, b, self._options) if self._options.method == "auto" else None
+        requested = self._requested(spec, b)
+        while True:
+            move = next(requested, None) if race is None else race.next()
+            if move is None:
+                return Status.STAGNATED
+            attempt, budget = move
+            status = self._go_on(attempt, monitor, budget)
+            if status in (Status.CONVERGED, Status.MAX_EPOCHS):
+                return status
+
+    def _requested(self, spec: MethodSpec, b: FloatArray) -> Iterator[tuple[Attempt, float]]:
+        """The forms of the method that was asked for, one after the other."""
+        for form in spec.forms(self._state):
+            if not form.automatic:
+                reason = f"requested; {form.note}" if form.note else "requested"
+                yield (
+                    Attempt(spec.name, reason, partial(self._start_form, form, b)),
+                    math.inf,
+                )
+
+    def _start_form(self, form: Form, b: FloatArray, x: FloatArray) -> Process:
+        return form.start(self._state, b, x, self._options)
 
     def _trivial(self, monitor: Monitor) -> bool:
         """Whether x0 is good enough as it is; for b = 0, if it is not, zero is."""
         monitor.begin()
         if self._b_norm == 0.0 and monitor.best_norm > self._target:
             monitor.best_x, monitor.best_norm = np.zeros_like(monitor.best_x), 0.0
-        done = monitor.best_norm <= self._target and self._residual(monitor.best_x)[1] <= math.hypot(
-            self._target, monitor.left_out
-        )
+        done = monitor.best_norm <= self._target
         if done:
             self._reason = "b is zero" if self._b_norm == 0.0 else "the starting point meets the target"
             if monitor.left_out > 0.0:
                 self._reason += " but for the empty rows, where b is not zero"
         return done
 
-    def _phase(self, candidate: Candidate, form: Form, monitor: Monitor, b: FloatArray) -> Status | None:
-        """Run one form of one method, and write down what it did."""
-        spec = METHODS[candidate.method]
-        work = monitor.work
-        before = (work.iterations, work.epochs, monitor.seconds, monitor.best_x, monitor.best_norm)
-        self._method = spec.name
-        self._reason = f"{candidate.reason}; {form.note}" if form.note else candidate.reason
+    def _go_on(self, attempt: Attempt, monitor: Monitor, budget: float) -> Status | None:
+        """Run an attempt for a while, and write down what it did."""
+        before, start = replace(monitor.work), monitor.seconds
+        x, x_norm = monitor.best_x, monitor.best_norm
+        self._method, self._reason = attempt.method, attempt.reason
+        # In the order in which they ended: what was taken up again comes after what it gave way to.
+        self._attempts = [a for a in self._attempts if a is not attempt] + [attempt]
         status: Status | None = None
-        process: Process | None = None
         try:
-            process = form.start(self._state, b, monitor.best_x, self._options)
-            status = self._drive_verified(process, monitor, candidate)
+            if attempt.drive is None:
+                assert attempt.start is not None
+                attempt.drive = Drive(attempt.start(monitor.best_x), monitor)
+            status = attempt.drive.run(budget)
         except Interrupted:
-            if process is not None:
-                monitor.settle(process.solution())
-            self._track_norm(spec, process, monitor, None, *before[3:])
+            if attempt.drive is not None:
+                monitor.settle(attempt.drive.process.solution())
+            self._track_norm(attempt, monitor, None, x, x_norm)
             raise
         except MemoryError:
             if self._options.method != "auto":
                 raise
-            self._reason += "; it ran out of memory"
+            status = Status.STAGNATED
+            attempt.reason += "; it ran out of memory"
         finally:
-            if process is not None:
-                self._parameters = process.parameters()
-            self._log(spec.name, self._reason, monitor, before[:3])
-        return self._track_norm(spec, process, monitor, status, *before[3:])
+            if attempt.drive is not None:
+                self._parameters = attempt.drive.process.parameters()
+            attempt.count(monitor, before, monitor.seconds - start)
+            attempt.residual = monitor.relative(monitor.best_norm)
+        attempt.done = status is not None
+        return self._track_norm(attempt, monitor, status, x, x_norm)
 
     def _prove(self, monitor: Monitor) -> Certificate | None:
         """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
-        work = monitor.work
-        before = (work.iterations, work.epochs, monitor.seconds)
-        reason = "looked for a proof that the system is inconsistent"
+        before, start = replace(monitor.work), monitor.seconds
+        attempt = Attempt("lsmr", "looked for a proof that the system is inconsistent")
+        self._attempts.append(attempt)
         try:
             proof = prove_inconsistent(self._state, self._b, monitor)
             if proof.certificate is not None and proof.residual_norm < monitor.best_norm:
                 monitor.best_x, monitor.best_norm = proof.x, proof.residual_norm
             elif proof.residual_norm <= self._target:
-                reason += ", and solved it instead: try method lsmr"
+                attempt.reason += ", and solved it instead: try method lsmr"
         finally:
-            self._log("lsmr", reason, monitor, before)
+            attempt.count(monitor, before, monitor.seconds - start)
+            attempt.residual = monitor.relative(monitor.best_norm)
         return proof.certificate
 
-    def _log(self, method: str, reason: str, monitor: Monitor, before: tuple[int, float, float]) -> None:
-        work = monitor.work
-        self._phases.append(
-            Phase(
-                method,
-                reason,
-                work.iterations - before[0],
-                work.epochs - before[1],
-                monitor.seconds - before[2],
-                monitor.relative(monitor.best_norm),
-            )
-        )
-
     def _track_norm(
-        self,
-        spec: MethodSpec,
-        process: Process | None,
-        monitor: Monitor,
-        status: Status | None,
-        x: FloatArray,
-        x_norm: float,
+        self, attempt: Attempt, monitor: Monitor, status: Status | None, x: FloatArray, x_norm: float
     ) -> Status | None:
         """Keep count of whether x lies in the row space; where it has to, leave no x that may not."""
-        if spec.row_space:
+        process = None if attempt.drive is None else attempt.drive.process
+        if process is not None and process.row_space:
             return status
         if status is Status.CONVERGED and process is not None and process.unique:
             self._minimum_norm = None
@@ -201,29 +203,28 @@ class Column:
             self._minimum_norm = False
         return status
 
-    def _drive_verified(self, process: Process, monitor: Monitor, candidate: Candidate) -> Status | None:
-        """`drive` within the candidate's share of the work, and go on where verification does not confirm."""
-        target, max_epochs = monitor.target, monitor.max_epochs
-        confirmed = math.hypot(target, monitor.left_out)
-        monitor.max_epochs -= (1.0 - candidate.share) * monitor.remaining_epochs
-        try:
-            for _ in range(_TIGHTENINGS):
-                status = drive(process, monitor, forecast_limit=candidate.forecast_limit)
-                if status is Status.MAX_EPOCHS and candidate.share < 1.0:
-                    return None
-                if status is not Status.CONVERGED or self._residual(monitor.best_x)[1] <= confirmed:
-                    return status
-                monitor.target *= 0.5
-            return Status.STAGNATED
-        finally:
-            monitor.target, monitor.max_epochs = target, max_epochs
+    def _without_empty_rows(self) -> FloatArray:
+        b = self._b.copy()
+        b[self._state.empty_rows] = 0.0
+        return b
 
     def _residual(self, x: FloatArray) -> tuple[FloatArray, float]:
-        start = time.perf_counter()
-        r = true_residual(self._state.raw, self._b, x)
-        size = norm(r)
-        self._verify_seconds += time.perf_counter() - start
-        return r, size
+        """The true residual, by separate code; that of the x asked about last is remembered."""
+        if self._verified is None or self._verified[0] is not x:
+            start = time.perf_counter()
+            r = true_residual(self._state.raw, self._b, x)
+            self._verified = (x, r, norm(r))
+            self._verify_seconds += time.perf_counter() - start
+        return self._verified[1:]
+
+    def _confirm(self, x: FloatArray) -> float:
+        """‖b − A x‖ of the equations that are not empty."""
+        r, size = self._residual(x)
+        if self._state.empty_rows.size == 0:
+            return size
+        r = r.copy()
+        r[self._state.empty_rows] = 0.0
+        return norm(r)
 
     def _result(self, monitor: Monitor, status: Status, proof: Certificate | None) -> Result:
         x = _scaled(monitor.best_x, self._x_exponent)
@@ -255,8 +256,8 @@ class Column:
             iterations=work.iterations,
             epochs=work.epochs,
             row_updates=work.row_updates,
-            parameters=replace(self._parameters, threads=1, seed=self._options.seed, tuning=TUNING),
-            phases=tuple(self._phases),
+            parameters=replace(self._parameters, seed=self._options.seed, tuning=TUNING),
+            phases=tuple(attempt.phase() for attempt in self._attempts),
             history=monitor.history,
             timings=Timings(
                 prepare=prepare,

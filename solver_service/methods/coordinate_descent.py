@@ -25,9 +25,11 @@ from ..kernels import (
 from .options import Options
 from .result import FloatArray
 from .sampled import Sampled
-from .single_vector import Kernels, SingleVector
+from .shuffled import Sampler
+from .single_vector import Equations, Kernels, SingleVector
 from .state import State
 
+_DRIFTED = 0.1
 _KERNELS = Kernels(spd_steps, spd_momentum_steps, spd_gradient)
 
 
@@ -36,14 +38,17 @@ class PositiveDefinite(SingleVector):
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
         system = state.unit_diagonal
+        n = x0.size
         super().__init__(
             _KERNELS,
-            system,
-            b / system.norms,
+            lambda _: Equations(system.raw, system.sign * b / system.norms, system.norms),
             x0,
             scale=system.norms,
-            run=1,
-            passes=x0.size,
+            rows=n,
+            nnz=system.csr.nnz,
+            passes=n,
+            spectrum=lambda fine: system.fine_spectrum if fine else system.spectrum,
+            sampler=Sampler(1, lambda _: n, 1, options.seed),
             options=options,
         )
 
@@ -52,21 +57,22 @@ class LeastSquares(Sampled):
     """Coordinate descent on ½‖b − Ax‖². State: the pair (z, q) of scaled x and residual, and its partner."""
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
-        system = state.columns
+        system = state.shuffled_columns
         m, n = state.A.shape
         super().__init__(
-            rows=system.csr.shape[0],
+            rows=system.count,
             unknowns=m + n,
-            nnz=system.csr.nnz,
+            nnz=system.nnz,
             passes=n,
-            run=system.run,
-            system=system,
+            spectrum=lambda fine: system.fine_spectrum if fine else system.spectrum,
+            sampler=system.sampler(options.seed),
             options=options,
         )
+        columns = system.chunk(0)
         self._A = state.A
-        self._raw = system.raw
-        self._norms = system.norms
-        self._columns = system.rows
+        self._raw = columns.raw
+        self._norms = columns.norms
+        self._columns = columns.rows
         self._b = b
         self._c = np.empty(min(self.rule.batch, self._most_rows))
         self._restart(x0)
@@ -88,8 +94,11 @@ class LeastSquares(Sampled):
         x[self._columns] = z / self._norms
         return x
 
-    def resync(self) -> None:
-        """Recompute both residuals: rounding has made them drift."""
+    def check(self, norm: float) -> None:
+        """Recompute both residuals where rounding has made them drift."""
+        estimate = self.residual_estimate
+        if estimate is None or not abs(estimate - norm) > _DRIFTED * norm:
+            return
         for z, q in ((self._z, self._q), (self._zy, self._qy)):
             x = self._idle.copy()
             x[self._columns] = z / self._norms
@@ -100,12 +109,12 @@ class LeastSquares(Sampled):
         norm = float(np.linalg.norm(q))
         return norm if math.isfinite(norm) else math.inf
 
-    def _plain_steps(self, order: NDArray[np.uint32]) -> float:
+    def _plain_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:  # noqa: ARG002  # there is one
         rule = self.rule
         least_squares_steps(*self._raw, order, rule.batch, rule.eta, self._z, self._q, self._c)
         return 0.0
 
-    def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
+    def _momentum_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:  # noqa: ARG002
         rule = self.rule
         least_squares_momentum_steps(
             *self._raw,
@@ -124,7 +133,7 @@ class LeastSquares(Sampled):
         )
         return 0.0
 
-    def _gradient(self, order: NDArray[np.uint32]) -> float:
+    def _gradient(self, chunk: int, order: NDArray[np.uint32]) -> float:  # noqa: ARG002
         least_squares_gradient(*self._raw, order, self._qy, self._gz, self._gq)
         return 0.0
 

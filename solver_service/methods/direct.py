@@ -7,7 +7,8 @@ import numpy as np
 from ..errors import FieldError, MethodNotApplicableError
 from .factorization import Factors
 from .monitor import Monitor
-from .result import FloatArray, Parameters, Status
+from .process import Process
+from .result import FloatArray, Status
 from .state import State
 from .verification import true_residual
 
@@ -17,11 +18,8 @@ _NEARLY_SINGULAR = 1e14
 _MOST_ENTRIES = 2**26  # SuperLU counts in 32 bits, and begins with room for 30 times as many
 
 
-class Direct:
+class Direct(Process):
     """Factorise, solve, refine while that helps. Counts no epochs; cannot be interrupted inside."""
-
-    residual_estimate = None
-    patience = 0.0
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         require_structure(state)
@@ -58,17 +56,6 @@ class Direct:
     def solution(self) -> FloatArray:
         """The refined solution, or x0 if there is none."""
         return self._x
-
-    def resync(self) -> None:
-        """Nothing is kept up to date."""
-
-    def recover(self, x: FloatArray) -> bool:  # noqa: ARG002  # nothing to shorten
-        """There is no second try."""
-        return False
-
-    def parameters(self) -> Parameters:
-        """None of the mini-batch parameters apply."""
-        return Parameters()
 
 
 def condition_estimate(state: State, factors: Factors) -> float:

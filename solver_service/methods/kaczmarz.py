@@ -9,24 +9,37 @@ from __future__ import annotations
 from ..kernels import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
 from .options import Options
 from .result import FloatArray
-from .single_vector import Kernels, SingleVector
+from .single_vector import Equations, Kernels, SingleVector
 from .state import State
 
+_BATCHES = 4
 _KERNELS = Kernels(kaczmarz_steps, kaczmarz_momentum_steps, kaczmarz_gradient)
 
 
 class Kaczmarz(SingleVector):
     """Kaczmarz on the rows of A that are not zero."""
 
+    row_space = True
+
     def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
-        rows = state.rows
+        batch = options.batch_size
+        system = state.sampled_rows
+        if batch != "auto" and _BATCHES * batch > system.count // system.chunks:
+            system = state.shuffled_rows  # batches do not reach from one chunk into the next
+
+        def equations(number: int) -> Equations:
+            chunk = system.chunk(number)
+            return Equations(chunk.raw, b[chunk.rows] / chunk.norms, chunk.norms)
+
         super().__init__(
             _KERNELS,
-            rows,
-            b[rows.rows] / rows.norms,
+            equations,
             x0,
             scale=1.0,
-            run=rows.run,
+            rows=system.count,
+            nnz=system.nnz,
             passes=state.A.shape[0],
+            spectrum=lambda fine: system.fine_spectrum if fine else system.spectrum,
+            sampler=system.sampler(options.seed),
             options=options,
         )

@@ -8,15 +8,17 @@ the last chunk. CG (Hestenes & Stiefel 1952) shows every x.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg, lsmr, lsqr
 
+from . import cost
 from .monitor import Interrupted, Monitor
-from .result import FloatArray, Parameters, Status
+from .process import Process
+from .result import FloatArray, Status
 from .state import State
 
 _ENOUGH = 16
@@ -54,12 +56,12 @@ def enough_iterations(shape: tuple[int, ...]) -> int:
     return _ENOUGH * min(shape) + 128
 
 
-class _Chunked(ABC):
+class _Chunked(Process):
     """A SciPy method run in chunks, each twice as long as the one before, from the last x."""
 
-    residual_estimate = None
-    unique = False
+    row_space = True
     _epochs_per_iteration: float
+    _price: staticmethod[[int, int, int], float]
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         self._A = state.A
@@ -69,6 +71,7 @@ class _Chunked(ABC):
         # of LSQR shows no x before its end, so of large matrices it takes a fraction of a second.
         enough = enough_iterations(self._A.shape)
         cost = 2 * self._A.nnz + _VECTORS * sum(self._A.shape)
+        self._step_cost = self._price(*self._A.shape, self._A.nnz)
         self._length = min(enough, max(_SHORTEST, _CHUNK_ENTRIES // cost))
         self._last_norm = math.inf
         self.patience = self._epochs_per_iteration * enough
@@ -95,28 +98,19 @@ class _Chunked(ABC):
     def _count(self, monitor: Monitor, iterations: int) -> None:
         monitor.work.iterations += iterations
         monitor.work.epochs += self._epochs_per_iteration * iterations
+        monitor.work.cost += iterations * self._step_cost
         monitor.work.row_updates += int(self._epochs_per_iteration) * iterations * self._A.shape[0]
 
     def solution(self) -> FloatArray:
         """x after the last chunk, or where CG was interrupted."""
         return self._x
 
-    def resync(self) -> None:  # noqa: B027  # each chunk begins from the true residual
-        """Nothing is kept up to date."""
-
-    def recover(self, x: FloatArray) -> bool:  # noqa: ARG002  # there is no step to shorten
-        """Krylov methods have nothing to shorten."""
-        return False
-
-    def parameters(self) -> Parameters:
-        """None of the mini-batch parameters apply."""
-        return Parameters()
-
 
 class Lsqr(_Chunked):
     """LSQR. One iteration is one product with A and one with Aᵀ: two epochs."""
 
     _epochs_per_iteration = 2.0
+    _price = staticmethod(cost.lsmr_step)
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         super().__init__(state, b, x0)
@@ -142,6 +136,7 @@ class ConjugateGradients(_Chunked):
     """CG on symmetric A. One iteration is one product: one epoch."""
 
     _epochs_per_iteration = 1.0
+    _price = staticmethod(cost.cg_step)
 
     def _chunk(self, monitor: Monitor, _r: FloatArray, _norm: float, length: int) -> bool | None:
         start = monitor.work.iterations

@@ -10,20 +10,21 @@ import math
 
 import numpy as np
 
+from . import cost
 from .krylov import LEAST_SQUARES_TOLERANCE, enough_iterations
 from .monitor import Monitor
-from .result import FloatArray, Parameters, Status
+from .process import Process
+from .result import FloatArray, Status
 from .state import State
 
 _GROWTH = 20
 _PIECE_ENTRIES = 50_000_000
 
 
-class Lsmr:
+class Lsmr(Process):
     """LSMR at work: minimises ‖Aᵀr‖ over growing Krylov spaces. One step: a product with A, one with Aᵀ."""
 
-    residual_estimate = None
-    unique = False
+    row_space = True
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         self._A, self._AT = state.A, state.AT
@@ -33,6 +34,7 @@ class Lsmr:
         self._started_from = math.inf
         self._ended = True
         self._piece = max(1, _PIECE_ENTRIES // (2 * state.A.nnz + 6 * sum(state.A.shape) + 1))
+        self._step_cost = cost.lsmr_step(*state.A.shape, state.A.nnz)
         self.patience = 2.0 * enough_iterations(state.A.shape)
 
     def _begin(self) -> bool:
@@ -72,6 +74,7 @@ class Lsmr:
             monitor.work.iterations += 1
             monitor.work.epochs += 2.0
             monitor.work.row_updates += 2 * self._A.shape[0]
+            monitor.work.cost += self._step_cost
             scale = math.sqrt(self._norm_squared) * min(monitor.best_norm, self._started_from)
             self._ended = not abs(self._zeta_bar) > LEAST_SQUARES_TOLERANCE * scale
             if self._ended:
@@ -112,14 +115,3 @@ class Lsmr:
     def solution(self) -> FloatArray:
         """The iterate."""
         return self._x
-
-    def resync(self) -> None:
-        """Each start is from the true residual."""
-
-    def recover(self, x: FloatArray) -> bool:  # noqa: ARG002  # there is no step to shorten
-        """Krylov methods have nothing to shorten."""
-        return False
-
-    def parameters(self) -> Parameters:
-        """None of the mini-batch parameters apply."""
-        return Parameters()

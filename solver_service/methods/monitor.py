@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels import RawCSR, residual
+from ..kernels import RawCSR, residual, squared_norm
 from .result import FloatArray, HistoryPoint, Progress, Status
 
 BLOCK_ENTRIES = 1_000_000
@@ -29,11 +29,12 @@ class Interrupted(Exception):  # noqa: N818  # not an error: the way out of nest
 
 @dataclass(slots=True)
 class Work:
-    """What was done so far: momentum updates or outer steps, rows (columns) touched, passes over A."""
+    """What was done: momentum updates or outer steps, rows (columns) touched, passes over A, and `cost`."""
 
     iterations: int = 0
     row_updates: int = 0
     epochs: float = 0.0
+    cost: float = 0.0
 
 
 class Monitor:
@@ -55,6 +56,8 @@ class Monitor:
         Asked often (every 10 ms of work or so); True ends the solve with status ``cancelled``.
     left_out : float
         Norm of the part of b that belongs to empty rows, and is not in `b` here.
+    confirm : callable or None
+        ‖b − A x‖ by separate, more exact code: asked before a residual is said to meet the target.
     callback : callable or None
         Told a `Progress` whenever the residual was measured; True ends the solve.
     """
@@ -71,6 +74,7 @@ class Monitor:
         should_stop: Callable[[], bool] | None = None,
         callback: Callable[[Progress], object] | None = None,
         left_out: float = 0.0,
+        confirm: Callable[[FloatArray], float] | None = None,
     ) -> None:
         self.target = target
         self.max_epochs = max_epochs
@@ -85,6 +89,7 @@ class Monitor:
         self._deadline = deadline
         self._should_stop = should_stop
         self._callback = callback
+        self._confirm = confirm
         self._start = time.monotonic()
         self._history: list[HistoryPoint] = []
         self._ratio = _HISTORY_RATIO
@@ -128,13 +133,25 @@ class Monitor:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             raise Interrupted(Status.TIME_LIMIT)
 
-    def measure(self, x: FloatArray) -> float:
-        """‖b − A x‖, true, in one pass over A; remembers the best x. Infinity where x is not finite."""
-        for start, stop in self._blocks:
+    def measure(self, x: FloatArray, *, promising: bool = False) -> float:
+        """‖b − A x‖, true, in one pass over A; remembers the best x. Infinity where x is not finite.
+
+        A norm that meets the target has been confirmed. Where x is `promising` it is confirmed at once.
+        """
+        norm = 0.0
+        if self._confirm is None or not promising:
+            for start, stop in self._blocks:
+                self.tick()
+                residual(*self._A, self._b, x, start, stop, self._r)
+            norm = math.sqrt(squared_norm(self._r))
+        if norm <= self.target:
             self.tick()
-            residual(*self._A, self._b, x, start, stop, self._r)
-        norm = self._judge(x)
-        if self._callback is not None and norm < math.inf:
+            x = x.copy()
+            norm = norm if self._confirm is None else self._confirm(x)
+        self._judge(x, norm)
+        if not math.isfinite(norm):
+            return math.inf
+        if self._callback is not None:
             work = self.work
             progress = Progress(work.iterations, work.epochs, self.seconds, self.relative(norm))
             answer = self._callback(progress)
@@ -145,17 +162,15 @@ class Monitor:
     def settle(self, x: FloatArray) -> None:
         """Measure without looking at limits: the last look at an iterate when a solve is interrupted."""
         residual(*self._A, self._b, x, 0, self._A.rows, self._r)
-        self._judge(x)
+        self._judge(x, math.sqrt(squared_norm(self._r)))
 
-    def _judge(self, x: FloatArray) -> float:
-        norm = float(np.linalg.norm(self._r))
+    def _judge(self, x: FloatArray, norm: float) -> None:
         if not math.isfinite(norm):
-            return math.inf
+            return
         if norm < self.best_norm:
             self.best_norm = norm
-            self.best_x = x.copy()
+            self.best_x = x if norm <= self.target else x.copy()
         self._record(norm, exact=True)
-        return norm
 
     def estimate(self, norm: float) -> None:
         """Record a residual norm that was gathered on the way, for the history only."""

@@ -1,25 +1,32 @@
-"""What every method looks like from the outer loop, and that loop: advance → measure → stop."""
+"""What every method looks like from the outer loop, and that loop: advance → measure → stop.
+
+The loop can be left and entered again, so that `auto` can go to and fro between methods.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 from .monitor import Monitor
 from .result import FloatArray, Parameters, Status
 
 _STALL_FACTOR = 0.9
 _DIVERGED = 1e4
-_DRIFTED = 0.1
 _LONGEST_GAP = 16.0
+_MOST_POINTS = 256
 
 
-class Process(Protocol):
+class Process(ABC):
     """One method at work on one right-hand side."""
 
-    patience: float
+    patience: float = 0.0
     """Epochs to grant before a stall may be called."""
 
+    row_space: bool = False
+    """Whether from x0 = 0 the iterates stay in the row space: their limit is the minimum-norm solution."""
+
+    @abstractmethod
     def advance(self, monitor: Monitor) -> Status | None:
         """Do a bounded piece of work, counting it in `monitor.work`, within `monitor.remaining_epochs`.
 
@@ -27,117 +34,185 @@ class Process(Protocol):
         the method has come to its end.
         """
 
+    @abstractmethod
+    def solution(self) -> FloatArray:
+        """The iterate x, (n,); valid until the next `advance`."""
+
     @property
     def residual_estimate(self) -> float | None:
         """An estimate of ‖b − A x‖ at hand, None where each piece of work is worth a measurement."""
+        return None
 
     @property
     def unique(self) -> bool:
         """Asked after success: whether it shows that there is no other solution."""
+        return False
 
-    def solution(self) -> FloatArray:
-        """The iterate x, (n,); valid until the next `advance`."""
+    def check(self, norm: float) -> None:  # noqa: B027  # most have nothing that could drift
+        """Told ‖b − A x‖ of the iterate: recompute what was kept up to date, if it has left the truth."""
 
-    def resync(self) -> None:
-        """Recompute what is kept up to date step by step, after the estimate left the truth."""
-
-    def recover(self, x: FloatArray) -> bool:
+    def recover(self, x: FloatArray) -> bool:  # noqa: ARG002  # most have no step to shorten
         """After growth: go on from `x` with shorter steps. False if that cannot help."""
+        return False
 
     def parameters(self) -> Parameters:
         """What the method runs with."""
+        return Parameters()
 
 
-def drive(process: Process, monitor: Monitor, *, forecast_limit: float | None = None) -> Status | None:
-    """Advance until the measured residual meets the target, a limit is reached, or it no longer falls.
+class Drive:
+    """The outer loop around one process.
 
     Parameters
     ----------
     process, monitor
-    forecast_limit : float or None
-        Give up as soon as the observed decay promises more epochs than this.
-
-    Returns
-    -------
-    Status or None
-        None if given up because of `forecast_limit`. `Interrupted` passes through.
     """
-    pace = _Pace(process.patience, forecast_limit, monitor)
-    while True:
-        monitor.tick()
-        ended = process.advance(monitor)
-        estimate = process.residual_estimate
-        if ended is None and estimate is not None and estimate <= _DIVERGED * pace.largest:
-            monitor.estimate(estimate)
-            if not pace.due(monitor, estimate):
+
+    def __init__(self, process: Process, monitor: Monitor) -> None:
+        self.process = process
+        self._monitor = monitor
+        self._pace = _Pace(process.patience, monitor)
+
+    @property
+    def forecast(self) -> float:
+        """Cost (see `cost`) still to pay until the target, by the decay observed so far; inf if none."""
+        return self._pace.forecast(self._monitor.target)
+
+    @property
+    def norm(self) -> float:
+        """Least residual norm that this process was seen to reach."""
+        return self._pace.points[-1][1]
+
+    @property
+    def spent(self) -> float:
+        """Cost paid so far."""
+        return self._pace.cost
+
+    def run(self, budget: float = math.inf) -> Status | None:
+        """Advance until the measured residual meets the target, a limit is reached, or it no longer falls.
+
+        Parameters
+        ----------
+        budget : float
+            Cost to pay in this call.
+
+        Returns
+        -------
+        Status or None
+            None where the budget is used up. `Interrupted` passes through.
+        """
+        process, monitor, pace = self.process, self._monitor, self._pace
+        pace.resume(monitor, budget)
+        while True:
+            monitor.tick()
+            ended = process.advance(monitor)
+            pace.count(monitor)
+            estimate = process.residual_estimate
+            if ended is None and estimate is not None and estimate <= _DIVERGED * pace.largest:
+                monitor.estimate(estimate)
+                if not pace.due(monitor, estimate):
+                    if pace.exhausted:
+                        pace.estimated(estimate)
+                        return None
+                    continue
+            norm = monitor.measure(process.solution(), promising=pace.promising(monitor, estimate))
+            if norm <= monitor.target:
+                return Status.CONVERGED
+            if ended is not None:
+                pace.measured(norm, estimate)
+                return ended
+            if norm > _DIVERGED * pace.largest:
+                if not process.recover(monitor.best_x):
+                    return Status.STAGNATED
                 continue
-        norm = monitor.measure(process.solution())
-        if norm <= monitor.target:
-            return Status.CONVERGED
-        if estimate is not None and abs(estimate - norm) > _DRIFTED * norm:
-            process.resync()
-        if ended is not None:
-            return ended
-        if norm > _DIVERGED * pace.largest:
-            if not process.recover(monitor.best_x):
+            process.check(norm)
+            pace.measured(norm, estimate)
+            if monitor.remaining_epochs <= 0.0:
+                return Status.MAX_EPOCHS
+            if pace.stalled:
                 return Status.STAGNATED
-            continue
-        pace.measured(monitor, norm, estimate)
-        if monitor.remaining_epochs <= 0.0:
-            return Status.MAX_EPOCHS
-        if pace.stalled:
-            return Status.STAGNATED
-        if pace.hopeless(monitor):
-            return None
+            if pace.exhausted:
+                return None
 
 
 class _Pace:
     """When to measure the true residual, and what the measurements say of the rate."""
 
-    def __init__(self, patience: float, forecast_limit: float | None, monitor: Monitor) -> None:
+    def __init__(self, patience: float, monitor: Monitor) -> None:
         self.largest = monitor.best_norm
         self.stalled = False
+        self.cost = 0.0
+        self.points: list[tuple[float, float]] = [(0.0, monitor.best_norm)]
         self._patience = patience
-        self._forecast_limit = forecast_limit
-        self._start = monitor.work.epochs
-        self._last = self._start
+        self._epochs = 0.0
+        self._measured_at = 0.0
         self._bias = 1.0
-        self._points: list[tuple[float, float]] = [(0.0, monitor.best_norm)]
+        self._curve: list[tuple[float, float]] = [(0.0, monitor.best_norm)]
+        self._budget = math.inf
+        self._seen = (0.0, 0.0)
+
+    def resume(self, monitor: Monitor, budget: float) -> None:
+        """Enter the loop (again): what others did meanwhile does not count."""
+        self._seen = (monitor.work.epochs, monitor.work.cost)
+        self._budget = self.cost + budget
+
+    def count(self, monitor: Monitor) -> None:
+        """Take note of the work done."""
+        work = monitor.work
+        self._epochs += work.epochs - self._seen[0]
+        self.cost += work.cost - self._seen[1]
+        self._seen = (work.epochs, work.cost)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the budget is used up."""
+        return self.cost >= self._budget
 
     def due(self, monitor: Monitor, estimate: float) -> bool:
         """Measure when the estimate promises the target, or enough work was done since the last time."""
-        since = monitor.work.epochs - self._last
-        spent = monitor.work.epochs - self._start
+        since = self._epochs - self._measured_at
         return (
-            estimate * self._bias <= monitor.target
-            or since >= min(_LONGEST_GAP, max(1.0, 0.25 * spent))
+            self.promising(monitor, estimate)
+            or since >= min(_LONGEST_GAP, max(1.0, 0.25 * self._epochs))
             or monitor.remaining_epochs <= 0.0
         )
 
-    def measured(self, monitor: Monitor, norm: float, estimate: float | None) -> None:
+    def promising(self, monitor: Monitor, estimate: float | None) -> bool:
+        """Whether the estimate says that the target is met."""
+        return estimate is not None and estimate * self._bias <= monitor.target
+
+    def estimated(self, estimate: float) -> None:
+        """Note an estimate, brought to the scale of the last measurement, for the forecast."""
+        self._note(min(self._bias * estimate, self.points[-1][1]))
+
+    def _note(self, norm: float) -> None:
+        self.points.append((self.cost, norm))
+        if len(self.points) > _MOST_POINTS:
+            del self.points[1:-1:2]
+
+    def measured(self, norm: float, estimate: float | None) -> None:
         if estimate is not None and estimate > 0.0:
             # The estimate lags behind the iterate: learn by how much, so as to look no sooner than it pays.
             self._bias = norm / estimate
-        self._last = monitor.work.epochs
-        spent = self._last - self._start
-        best = min(norm, self._points[-1][1])
-        if spent > 1.02 * self._points[-1][0] or len(self._points) < 2:
-            self._points.append((spent, best))
+        self._measured_at = spent = self._epochs
+        best = min(norm, self._curve[-1][1])
+        self._note(best)
+        if spent > 1.02 * self._curve[-1][0] or len(self._curve) < 2:
+            self._curve.append((spent, best))
         if spent >= self._patience:
             # The first value of the last three quarters: sampling makes residuals jump, and a lucky low one
             # must not make the rest look like a stall.
-            earlier = next(value for epochs, value in self._points if epochs >= 0.25 * spent)
-            self.stalled = best > _STALL_FACTOR * earlier and len(self._points) > 2
+            earlier = next(value for epochs, value in self._curve if epochs >= 0.25 * spent)
+            self.stalled = best > _STALL_FACTOR * earlier and len(self._curve) > 2
 
-    def hopeless(self, monitor: Monitor) -> bool:
-        if self._forecast_limit is None:
-            return False
-        spent, best = self._points[-1]
-        earlier = next(point for point in self._points if point[0] >= 0.4 * spent)
-        if spent < 2.0:
-            return False
-        decay = math.log(earlier[1] / best) if best > 0.0 else math.inf
-        if decay <= 0.0:
-            return True
-        needed = math.log(best / monitor.target) if monitor.target > 0.0 else math.inf
-        return needed * (spent - earlier[0]) / decay > self._forecast_limit
+    def forecast(self, target: float) -> float:
+        """Extrapolate the decay over the later half of the work."""
+        cost, best = self.points[-1]
+        if best <= target:
+            return 0.0
+        before, earlier = next(
+            (point for point in self.points[:-1] if point[0] >= 0.5 * cost), self.points[-2:][0]
+        )
+        if not (best < earlier and target > 0.0 and best > 0.0):
+            return math.inf
+        return math.log(best / target) * (cost - before) / math.log(earlier / best)

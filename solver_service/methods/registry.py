@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import FieldError, MethodNotApplicableError, UnknownMethodError
+from .cgmn import Cgmn
 from .coordinate_descent import LeastSquares, PositiveDefinite
 from .direct import Direct, require_structure
+from .gram import MOST_ROWS, Gram
 from .kaczmarz import Kaczmarz
 from .krylov import ConjugateGradients, Lsqr
 from .lsmr import Lsmr
 from .options import Options
 from .process import Process
 from .result import FloatArray
+from .ssor_cg import SsorCg
+from .ssor_cgls import SsorCgls
 from .state import State
 
 COMMON = frozenset({"method", "rtol", "atol", "max_epochs", "time_limit", "seed", "threads"})
@@ -22,10 +26,21 @@ BATCH = frozenset({"batch_size", "momentum", "beta", "step_size"})
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to run a method: how its process is started, and what to say of it."""
+    """One way to run a method.
+
+    Parameters
+    ----------
+    start : callable
+        Starts its process.
+    note : str
+        What to say of it.
+    automatic : bool
+        Whether only ``auto`` may choose it, because it gives up what the method promises.
+    """
 
     start: Callable[[State, FloatArray, FloatArray, Options], Process]
     note: str = ""
+    automatic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +56,6 @@ class MethodSpec:
         The forms to try on a matrix, in this order; none for ``auto``, which starts other methods.
     require : callable
         Raises `MethodNotApplicableError` where the matrix does not fit.
-    row_space : bool
-        Whether from x0 = 0 the iterates stay in the row space: the limit is then the minimum-norm solution.
     """
 
     name: str
@@ -50,21 +63,68 @@ class MethodSpec:
     options: frozenset[str]
     forms: Callable[[State], tuple[Form, ...]] = lambda _: ()
     require: Callable[[State], None] | None = None
-    row_space: bool = False
+
+
+LU = Form(lambda state, b, x0, _: Direct(state, b, x0), "sparse LU")
+"""The square form of ``direct``."""
+
+GRAM = Form(lambda state, b, x0, _: Gram(state, b, x0), "Cholesky factor of the short side's Gram matrix")
+"""The rectangular form of ``direct``."""
+
+_ROWS = (
+    Form(lambda state, b, x0, o: Cgmn(state.swept_rows, b, x0, o)),
+    Form(lambda state, b, x0, o: Cgmn(state.scaled_rows, b, x0, o), "columns scaled", automatic=True),
+)
+_COLUMNS = (
+    Form(lambda state, b, x0, o: SsorCgls(state.swept_columns, b, x0, o)),
+    Form(lambda state, b, x0, o: SsorCgls(state.scaled_columns, b, x0, o), "rows scaled", automatic=True),
+)
 
 
 def _coordinate_descent(state: State) -> tuple[Form, ...]:
     least_squares = Form(LeastSquares, "least-squares form")
-    if state.symmetric_positive_diagonal and state.unit_diagonal.spectrum.mu > 0.0:
+    if state.perhaps_definite and state.unit_diagonal.spectrum.mu > 0.0:
         return Form(PositiveDefinite, "symmetric positive definite form"), least_squares
     return (least_squares,)
 
 
-def _require_symmetric(state: State) -> None:
-    if not state.symmetric:
+def _direct(state: State) -> tuple[Form, ...]:
+    m, n = state.A.shape
+    gram = (GRAM,) if min(m, n) <= MOST_ROWS else ()
+    return (LU, *gram) if m == n else gram
+
+
+def _require_direct(state: State) -> None:
+    m, n = state.A.shape
+    if m == n:
+        require_structure(state)
+    elif min(m, n) > MOST_ROWS:
         raise MethodNotApplicableError(
-            "method cg needs a symmetric matrix, and this one is not",
-            errors=[FieldError("method", "cg needs a symmetric matrix")],
+            f"method direct needs a square matrix or a short side of at most {MOST_ROWS:,}, but this one is "
+            f"{m:,} × {n:,}",
+            errors=[
+                FieldError("method", f"direct needs a square matrix or a short side of at most {MOST_ROWS:,}")
+            ],
+        )
+
+
+def _require_symmetric(name: str) -> Callable[[State], None]:
+    def require(state: State) -> None:
+        if not state.symmetric:
+            raise MethodNotApplicableError(
+                f"method {name} needs a symmetric matrix, and this one is not",
+                errors=[FieldError("method", f"{name} needs a symmetric matrix")],
+            )
+
+    return require
+
+
+def _require_definite(state: State) -> None:
+    _require_symmetric("ssor_cg")(state)
+    if not state.perhaps_definite:
+        raise MethodNotApplicableError(
+            "method ssor_cg needs a definite matrix, and the diagonal of this one has zeros or both signs",
+            errors=[FieldError("method", "ssor_cg needs a diagonal of one sign, without zeros")],
         )
 
 
@@ -82,7 +142,6 @@ METHODS: dict[str, MethodSpec] = {
             "best on tall, well-conditioned ones.",
             COMMON | BATCH | {"minimum_norm"},
             lambda _: (Form(Kaczmarz),),
-            row_space=True,
         ),
         MethodSpec(
             "coordinate_descent",
@@ -92,11 +151,30 @@ METHODS: dict[str, MethodSpec] = {
             _coordinate_descent,
         ),
         MethodSpec(
+            "cgmn",
+            "Symmetric Kaczmarz sweeps accelerated by conjugate gradients: any shape and rank, minimum-norm.",
+            COMMON | {"minimum_norm"},
+            lambda _: _ROWS,
+        ),
+        MethodSpec(
+            "ssor_cgls",
+            "Symmetric coordinate-descent sweeps over columns, accelerated by CGLS: any shape; least-squares "
+            "solutions; rows of any scale.",
+            COMMON,
+            lambda _: _COLUMNS,
+        ),
+        MethodSpec(
+            "ssor_cg",
+            "Conjugate gradients with symmetric Gauss–Seidel sweeps as preconditioner: definite matrices.",
+            COMMON,
+            lambda _: (Form(lambda state, b, x0, _: SsorCg(state, b, x0)),),
+            _require_definite,
+        ),
+        MethodSpec(
             "lsqr",
             "SciPy's LSQR: any shape; minimum-norm and least-squares solutions.",
             COMMON | {"minimum_norm"},
             lambda _: (Form(lambda state, b, x0, _: Lsqr(state, b, x0)),),
-            row_space=True,
         ),
         MethodSpec(
             "lsmr",
@@ -104,22 +182,21 @@ METHODS: dict[str, MethodSpec] = {
             "least-squares solutions.",
             COMMON | {"minimum_norm"},
             lambda _: (Form(lambda state, b, x0, _: Lsmr(state, b, x0)),),
-            row_space=True,
         ),
         MethodSpec(
             "cg",
             "SciPy's conjugate gradients: symmetric positive (semi)definite matrices.",
             COMMON | {"minimum_norm"},
             lambda _: (Form(lambda state, b, x0, _: ConjugateGradients(state, b, x0)),),
-            _require_symmetric,
-            row_space=True,
+            _require_symmetric("cg"),
         ),
         MethodSpec(
             "direct",
-            "SciPy's SuperLU with iterative refinement: square, non-singular matrices.",
+            "SciPy's SuperLU with iterative refinement on square matrices; where one side is short, a dense "
+            "Cholesky factor of its Gram matrix.",
             COMMON | {"minimum_norm"},
-            lambda _: (Form(lambda state, b, x0, _: Direct(state, b, x0)),),
-            require_structure,
+            _direct,
+            _require_direct,
         ),
     )
 }

@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import HEAVY_BALL, NESTEROV
+from . import cost
 from .momentum import automatic_batch, momentum_parameter, saturation_batch, step_size
 from .monitor import BLOCK_ENTRIES, Monitor
 from .options import Options
+from .process import Process
 from .result import FloatArray, Parameters, Status
+from .shuffled import Sampler
 from .spectrum import Spectrum
-from .systems import UnitDiagonal, UnitRows
 
 _LEAST_ENTRIES = 8192
 _PIECES_PER_EPOCH = 16
 _MOST_RECOVERIES = 20
-
-
-class Sampler:
-    """An endless stream of row numbers: one random order of all `count` rows after the other.
-
-    Runs of `run` neighbouring rows stay together, for the sake of the cache.
-    """
-
-    def __init__(self, count: int, run: int, seed: int) -> None:
-        self._count = count
-        self._run = run
-        self._rng = np.random.default_rng(seed)
-        self._order = np.empty(0, dtype=np.uint32)
-
-    def take(self, count: int) -> NDArray[np.uint32]:
-        """The next `count` row numbers."""
-        parts: list[NDArray[np.uint32]] = []
-        while count > self._order.size:
-            parts.append(self._order)
-            count -= self._order.size
-            self._order = self._shuffle()
-        parts.append(self._order[:count])
-        self._order = self._order[count:]
-        return np.concatenate(parts)
-
-    def _shuffle(self) -> NDArray[np.uint32]:
-        starts = self._rng.permutation(-(-self._count // self._run)).astype(np.uint32) * np.uint32(self._run)
-        order: NDArray[np.uint32] = np.add.outer(starts, np.arange(self._run, dtype=np.uint32)).ravel()
-        return order[order < self._count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +61,7 @@ class Rule:
         return cls(batch, eta, beta, HEAVY_BALL if heavy_ball else NESTEROV, ramped)
 
 
-class Sampled(ABC):
+class Sampled(Process):
     """A mini-batch method at work: subclasses supply the kernels.
 
     Parameters
@@ -96,15 +70,13 @@ class Sampled(ABC):
         Of the scaled system that is sampled.
     passes : int
         Rows (columns) of A that make one epoch, the left-out zero rows included.
-    run : int
-        Neighbouring rows to sample together.
-    system : UnitRows or UnitDiagonal
-        For its spectrum.
+    spectrum : callable
+        Estimates the spectrum, given whether a good μ is needed.
+    sampler : Sampler
     options : Options
     """
 
     patience = 256.0
-    unique = False
 
     def __init__(
         self,
@@ -113,17 +85,19 @@ class Sampled(ABC):
         unknowns: int,
         nnz: int,
         passes: int,
-        run: int,
-        system: UnitRows | UnitDiagonal,
+        spectrum: Callable[[bool], Spectrum],
+        sampler: Sampler,
         options: Options,
     ) -> None:
         self._rows, self._unknowns, self._nnz, self._passes = rows, unknowns, nnz, passes
-        # Heavy ball is damped by μ; Nesterov finds its damping by restarts.
-        self._spectrum = system.fine_spectrum if options.momentum == "heavy_ball" else system.spectrum
+        # Single rows take the step 1 and no momentum, whatever the spectrum. Of the others heavy ball is
+        # damped by μ, for which it needs a better one; Nesterov finds its damping by restarts.
+        single = options.batch_size == 1 and options.beta is None
+        self._spectrum = None if single else spectrum(options.momentum == "heavy_ball")
         self._options = options
         self._inflation = 1.0
         self._recoveries = 0
-        self._sampler = Sampler(rows, run, options.seed)
+        self._sampler = sampler
         self.rule = self._make_rule()
         entries_per_row = max(1.0, nnz / max(rows, 1))
         self._most_rows = max(1, int(BLOCK_ENTRIES / entries_per_row))
@@ -135,8 +109,10 @@ class Sampled(ABC):
         self._most_batches = max(1, min(piece // self.rule.batch, affordable))
         # A small system may need only a few epochs: begin with one, and double.
         self._batches = min(self._most_batches, -(-rows // self.rule.batch))
+        self._row_cost = cost.sampled_row(entries_per_row)
+        self._batch_cost = cost.momentum_update(dense)
         self._touched = 0
-        self._begun: float | None = None
+        self._begun = self._left_at = 0.0
         self._ramp = np.zeros(1 if self.rule.ramped else 0)
 
     @property
@@ -145,6 +121,9 @@ class Sampled(ABC):
         return self.rule.beta > 0.0 or self.rule.batch > self._most_rows
 
     def _make_rule(self) -> Rule:
+        if self._spectrum is None:
+            step = self._options.step_size
+            return Rule(1, 1.0 if step is None else step, 0.0, NESTEROV, ramped=False)
         return Rule.of(self._spectrum, self._inflation, self._rows, self._unknowns, self._nnz, self._options)
 
     @property
@@ -164,36 +143,36 @@ class Sampled(ABC):
         batches = int(min(self._batches, room))
         if batches < 1:
             return Status.MAX_EPOCHS
-        order = self._sampler.take(batches * batch)
-        if batch > self._most_rows:
-            total = 0.0
-            for start in range(0, order.size, self._most_rows):
-                monitor.tick()
-                total += self._gradient(order[start : start + self._most_rows])
-            self._update()
-        elif self.rule.beta > 0.0:
-            total = self._momentum_steps(order)
-        else:
-            total = self._plain_steps(order)
-        self._estimate = self._estimated_norm(total, order.size)
+        total = 0.0
+        for chunk, order in self._sampler.take(batches, batch):
+            if batch > self._most_rows:
+                for start in range(0, order.size, self._most_rows):
+                    monitor.tick()
+                    total += self._gradient(chunk, order[start : start + self._most_rows])
+                self._update()
+            elif self.rule.beta > 0.0:
+                total += self._momentum_steps(chunk, order)
+            else:
+                total += self._plain_steps(chunk, order)
+        rows = batches * batch
+        self._estimate = self._estimated_norm(total, rows)
         work = monitor.work
-        if self._begun is None:
-            self._begun = work.epochs
-        self._touched += order.size
+        # Recomputed rather than added up, so that a limit that is a whole number is met exactly.
+        self._begun += work.epochs - self._left_at
+        self._touched += rows
         work.iterations += batches
-        work.row_updates += order.size
-        work.epochs = self._begun + self._touched / self._passes
+        work.row_updates += rows
+        work.cost += rows * self._row_cost + batches * self._batch_cost
+        work.epochs = self._left_at = self._begun + self._touched / self._passes
         self._batches = min(2 * self._batches, self._most_batches)
         return None
-
-    def resync(self) -> None:  # noqa: B027  # rows have nothing to do
-        """Recompute what was kept up to date; rows keep nothing."""
 
     def recover(self, x: FloatArray) -> bool:
         """Restart from `x` as if λ were twice as large, unless the caller fixed the step."""
         if (
             self._options.step_size is not None
             or self._recoveries >= _MOST_RECOVERIES
+            or self._spectrum is None
             or self._inflation * self._spectrum.safe_lambda >= 1.0
         ):
             return False
@@ -213,9 +192,9 @@ class Sampled(ABC):
             step_size=rule.eta,
             momentum=name,
             beta=rule.beta,
-            stable_rank=spectrum.stable_rank,
-            lambda_max=spectrum.lambda_max,
-            kappa=spectrum.kappa,
+            stable_rank=None if spectrum is None else spectrum.stable_rank,
+            lambda_max=None if spectrum is None else spectrum.lambda_max,
+            kappa=None if spectrum is None else spectrum.kappa,
             seed=self._options.seed,
         )
 
@@ -228,15 +207,15 @@ class Sampled(ABC):
         """Put the state at `x`, without momentum."""
 
     @abstractmethod
-    def _plain_steps(self, order: NDArray[np.uint32]) -> float:
+    def _plain_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
         """Batches without momentum; returns the sum of squared residuals met, 0 where not gathered."""
 
     @abstractmethod
-    def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
+    def _momentum_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
         """Batches with momentum; returns the same."""
 
     @abstractmethod
-    def _gradient(self, order: NDArray[np.uint32]) -> float:
+    def _gradient(self, chunk: int, order: NDArray[np.uint32]) -> float:
         """Add a segment of a batch to the gradient; returns the same."""
 
     @abstractmethod

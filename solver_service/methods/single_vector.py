@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import HEAVY_BALL, damped_beta, momentum_update, restart
+from ..kernels import HEAVY_BALL, RawCSR, damped_beta, momentum_update, restart
 from .options import Options
 from .result import FloatArray
 from .sampled import Sampled
-from .systems import UnitDiagonal, UnitRows
+from .shuffled import Sampler
+from .spectrum import Spectrum
 
 
 class Kernels(NamedTuple):
@@ -23,51 +24,55 @@ class Kernels(NamedTuple):
     gradient: Callable[..., float]
 
 
+class Equations(NamedTuple):
+    """A chunk of scaled rows with its right-hand side, and the norms the rows had."""
+
+    raw: RawCSR
+    rhs: FloatArray
+    norms: FloatArray
+
+
 class SingleVector(Sampled):
     """`Sampled` with an iterate z, and with momentum its partner y and the gradient g.
 
     Parameters
     ----------
     kernels : Kernels
-    system : UnitRows or UnitDiagonal
-        What is sampled.
-    rhs : ndarray
-        The right-hand side in the order and scale of `system`.
+    equations : callable
+        What is sampled: a chunk, given its number.
     x0 : ndarray, (n,)
     scale : ndarray, (n,), or float
         z = scale·x.
-    run : int
-        Neighbouring rows to sample together.
-    passes : int
-        Rows of A that make one epoch.
-    options : Options
+    rows, nnz, passes, spectrum, sampler, options
+        See `Sampled`.
     """
 
     def __init__(
         self,
         kernels: Kernels,
-        system: UnitRows | UnitDiagonal,
-        rhs: FloatArray,
+        equations: Callable[[int], Equations],
         x0: FloatArray,
         *,
         scale: FloatArray | float,
-        run: int,
+        rows: int,
+        nnz: int,
         passes: int,
+        spectrum: Callable[[bool], Spectrum],
+        sampler: Sampler,
         options: Options,
     ) -> None:
         super().__init__(
-            rows=system.csr.shape[0],
+            rows=rows,
             unknowns=x0.size,
-            nnz=system.csr.nnz,
+            nnz=nnz,
             passes=passes,
-            run=run,
-            system=system,
+            spectrum=spectrum,
+            sampler=sampler,
             options=options,
         )
         self._kernels = kernels
-        self._raw = system.raw
-        self._norms = system.norms
-        self._rhs = rhs
+        self._equations = equations
+        self._chunks: dict[int, Equations] = {}
         self._scale = scale
         self._c = np.empty(min(self.rule.batch, self._most_rows))
         self._restart(x0)
@@ -82,19 +87,25 @@ class SingleVector(Sampled):
         x: FloatArray = z / self._scale
         return x
 
-    def _plain_steps(self, order: NDArray[np.uint32]) -> float:
-        rule = self.rule
-        system = (*self._raw, self._rhs, self._norms)
-        return self._kernels.plain(*system, order, rule.batch, rule.eta, self._z, self._c)
+    def _system(self, chunk: int) -> tuple[NDArray[np.generic], ...]:
+        if chunk not in self._chunks:
+            self._chunks[chunk] = self._equations(chunk)
+        raw, rhs, norms = self._chunks[chunk]
+        return (*raw, rhs, norms)
 
-    def _momentum_steps(self, order: NDArray[np.uint32]) -> float:
+    def _plain_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
         rule = self.rule
-        system = (*self._raw, self._rhs, self._norms)
+        return self._kernels.plain(*self._system(chunk), order, rule.batch, rule.eta, self._z, self._c)
+
+    def _momentum_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
+        rule = self.rule
         vectors = (self._z, self._y, self._g, self._ramp)
-        return self._kernels.momentum(*system, order, rule.batch, rule.eta, rule.beta, rule.kind, *vectors)
+        return self._kernels.momentum(
+            *self._system(chunk), order, rule.batch, rule.eta, rule.beta, rule.kind, *vectors
+        )
 
-    def _gradient(self, order: NDArray[np.uint32]) -> float:
-        return self._kernels.gradient(*self._raw, self._rhs, self._norms, order, self._y, self._g)
+    def _gradient(self, chunk: int, order: NDArray[np.uint32]) -> float:
+        return self._kernels.gradient(*self._system(chunk), order, self._y, self._g)
 
     def _update(self) -> None:
         rule = self.rule

@@ -10,17 +10,20 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ..kernels import RawCSR
+from ..kernels import RawCSR, largest_magnitude
 from ..problems import parallel
 from ..problems.matrix import Matrix
 from ..problems.parallel import ParallelRows
 from . import factorization
 from .factorization import Analysis, Factors
+from .gram_factor import GramFactor
 from .report import Report, build_report
 from .result import FloatArray
-from .systems import UnitDiagonal, UnitRows, csr_nbytes, row_norms
+from .shuffled import ShuffledRows
+from .systems import SweptColumns, SweptRows, UnitDiagonal, column_norms, csr_nbytes, row_norms
 
 T = TypeVar("T")
 
@@ -108,18 +111,59 @@ class State:
         return self._part("report", lambda: build_report(self))
 
     @property
-    def rows(self) -> UnitRows:
-        """Unit rows, for row methods."""
-        return self._part("rows", lambda: UnitRows.with_spectrum(self.A))
+    def empty_rows(self) -> NDArray[np.intp]:
+        """Which rows have no entry."""
+        indptr = self.A.indptr
+        return self._part("empty_rows", lambda: np.flatnonzero(indptr[1:] == indptr[:-1]))
 
     @property
-    def columns(self) -> UnitRows:
-        """Unit columns (as rows of Aᵀ), for column methods."""
-        return self._part("columns", lambda: UnitRows.with_spectrum(self.AT))
+    def column_norms(self) -> FloatArray:
+        """Euclidean norms of the columns of `A`, (n,)."""
+        return self._part("column_norms", lambda: column_norms(self.A))
+
+    @property
+    def swept_rows(self) -> SweptRows:
+        """Rows for whole sweeps."""
+        return self._part("swept_rows", lambda: SweptRows.of(self.A, self.row_norms))
+
+    @property
+    def scaled_rows(self) -> SweptRows:
+        """Rows for whole sweeps, columns scaled."""
+        return self._part("scaled_rows", lambda: SweptRows.scaled(self.A, self.column_norms))
+
+    @property
+    def swept_columns(self) -> SweptColumns:
+        """Columns for whole sweeps."""
+        return self._part("swept_columns", lambda: SweptColumns.of(self.AT, self.column_norms))
+
+    @property
+    def scaled_columns(self) -> SweptColumns:
+        """Columns for whole sweeps, rows scaled."""
+        return self._part("scaled_columns", lambda: SweptColumns.scaled(self.AT, self.row_norms))
+
+    @property
+    def sampled_rows(self) -> ShuffledRows:
+        """Unit rows in shuffled chunks."""
+        return self._part("sampled_rows", lambda: ShuffledRows(self.A))
+
+    @property
+    def shuffled_rows(self) -> ShuffledRows:
+        """All unit rows in one chunk."""
+        sampled = self.sampled_rows
+        return (
+            sampled
+            if sampled.chunks == 1
+            else self._part("shuffled_rows", lambda: ShuffledRows(self.A, whole=True))
+        )
+
+    @property
+    def shuffled_columns(self) -> ShuffledRows:
+        """All unit columns (as rows of Aᵀ) in one chunk."""
+        return self._part("shuffled_columns", lambda: ShuffledRows(self.AT, whole=True))
 
     @property
     def unit_diagonal(self) -> UnitDiagonal:
-        """D^(−½) A D^(−½); only where `symmetric_positive_diagonal`."""
+        """±D^(−½) A D^(−½); only where `perhaps_definite`."""
         return self._part("unit_diagonal", lambda: UnitDiagonal.of(self.A))
 
     @property
@@ -138,9 +182,29 @@ class State:
         )
 
     @property
-    def symmetric_positive_diagonal(self) -> bool:
-        """Necessary for positive definite, and cheap to see."""
-        return self.symmetric and bool(np.all(self.A.diagonal() > 0))
+    def perhaps_definite(self) -> bool:
+        """Symmetric with a diagonal of one sign: necessary for definite, and cheap to see."""
+        return self._part("perhaps_definite", self._is_perhaps_definite)
+
+    def _is_perhaps_definite(self) -> bool:
+        m, n = self.A.shape
+        if m != n:
+            return False
+        diagonal = self.A.diagonal()
+        one_sign = bool(np.all(diagonal > 0.0) or np.all(diagonal < 0.0))
+        return one_sign and self.symmetric
+
+    def gram(self, tick: Callable[[], None]) -> GramFactor:
+        """Cholesky factor of the Gram matrix of the short side; `tick` is called between pieces of work."""
+        m, n = self.A.shape
+        return self._part("gram", lambda: GramFactor.of(self.A if n <= m else self.AT, tick))
+
+    @property
+    def gram_pairs(self) -> float:
+        """Products of two entries that the Gram matrix of the short side takes."""
+        m, n = self.A.shape
+        lengths = np.diff(self.A.indptr) if n <= m else np.bincount(self.A.indices, minlength=n)
+        return 0.5 * float(np.sum(lengths.astype(np.float64) ** 2))
 
     @property
     def structurally_nonsingular(self) -> bool:
@@ -185,15 +249,15 @@ class State:
         """Bytes of the matrix and of what was derived so far (factors: their entries)."""
         total = csr_nbytes(self.matrix.csr)
         for part in list(self._parts.values()):
-            if isinstance(part, UnitRows | UnitDiagonal | ParallelRows | Analysis | Factors):
-                total += part.nbytes
-            elif isinstance(part, csr_array):
+            if isinstance(part, csr_array):
                 total += csr_nbytes(part)
+            elif not isinstance(part, np.ndarray):
+                total += int(getattr(part, "nbytes", 0))
         return total
 
 
 def safe_exponent(values: FloatArray) -> int:
     """Find k such that values·2^(−k) have squares inside float64; 0 where they have them anyway."""
-    largest = float(np.max(np.abs(values), initial=0.0))
+    largest = largest_magnitude(values.ravel())
     exponent = math.frexp(largest)[1] if largest > 0.0 else 0
     return exponent if abs(exponent) > _SAFE_EXPONENT else 0

@@ -149,8 +149,11 @@ def test_a_zero_pivot_is_no_factors_and_a_result(A):
     A = sparse.csr_array(A)
     analysis = analyse(A)
     assert factorise(A, analysis) is None
-    result = solver_service.solve(A, np.arange(1.0, A.shape[0] + 1.0), method="direct")
-    assert not result.converged
+    inconsistent = solver_service.solve(A, [1.0, 3.0, 0.0][: A.shape[0]], method="direct")
+    assert not inconsistent.converged
+    consistent = solver_service.solve(A, A @ np.ones(A.shape[0]), method="direct")
+    assert consistent.converged, "the Gram form takes any rank"
+    assert [phase.method for phase in consistent.phases] == ["direct", "direct"]
 
 
 def test_matrices_too_large_for_superlu_are_refused(monkeypatch):

@@ -170,7 +170,9 @@ def test_methods_that_do_not_fit_the_matrix():
     for name, matrix in (
         ("cg", np.triu(A.toarray())),
         ("cg", tall),
-        ("direct", tall),
+        ("ssor_cg", tall),
+        ("ssor_cg", np.array([[1.0, 2.0], [2.0, -1.0]])),
+        ("direct", sparse.eye_array(4000, 3500)),
         ("direct", np.array([[1.0, 2.0, 3.0], [0, 0, 4.0], [0, 0, 5.0]])),
     ):
         with pytest.raises(errors.MethodNotApplicableError, match=name):

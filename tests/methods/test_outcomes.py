@@ -69,7 +69,7 @@ def test_success_with_the_last_permitted_work_is_success(spd, method):
 
 @pytest.mark.parametrize("method", ["auto", *ITERATIVE])
 def test_a_limit_below_one_step_gives_the_start(tall, spd, method):
-    A, b, _ = spd if method == "cg" else tall
+    A, b, _ = spd if method in ("cg", "ssor_cg") else tall
     result = solver_service.solve(A, b, method=method, max_epochs=1e-9)
     assert (result.status, result.iterations, result.relative_residual) == (Status.MAX_EPOCHS, 0, 1.0)
 
@@ -224,9 +224,8 @@ def test_numerically_singular_systems_are_a_result_not_an_error():
     A = np.array([[1.0, 2.0], [2.0, 4.0]])
     consistent = solver_service.solve(A, [1.0, 2.0])
     assert consistent.converged
-    assert consistent.phases[0].method == "direct"
-    assert len(consistent.phases) > 1
     explicit = solver_service.solve(A, [1.0, 3.0], method="direct")
+    assert "sparse LU" in explicit.phases[0].reason
     assert explicit.status in (Status.STAGNATED, Status.INCONSISTENT)
     assert np.isfinite(explicit.x).all()
 
@@ -350,10 +349,11 @@ def test_the_curve_counts_equations_that_nothing_can_meet(tall):
 
 
 def test_a_proof_that_is_sought_leaves_no_trace_in_the_curve():
-    result = solver_service.solve(np.ones((2, 2)), [2.0, 2.0], method="direct")
+    A = np.diag([1.0, -1.0, 1e-3]) + np.diag([1.0, 0.0], 1) + np.diag([1.0, 0.0], -1)
+    result = solver_service.solve(A, A @ np.ones(3), method="cg", rtol=1e-300)
     assert result.status is Status.STAGNATED
-    assert result.history[-1].relative_residual == result.relative_residual == 1.0
-    assert "lsmr" in result.phases[-1].reason
+    assert result.history[-1].relative_residual == pytest.approx(result.relative_residual)
+    assert "proof" in result.phases[-1].reason
 
 
 def test_small_systems_take_small_steps():

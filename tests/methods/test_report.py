@@ -77,10 +77,10 @@ def test_memory_is_what_preparing_takes(name):
     memory = prepared.report.estimated_memory_bytes
     state = solver_service.prepare(prepared.matrix).state
     assert memory.matrix == state.nbytes
-    _ = state.rows
+    _ = state.shuffled_rows.chunk(0)
     assert state.nbytes - memory.matrix == memory.row_methods
     state = solver_service.prepare(prepared.matrix).state
-    _ = state.AT, state.columns
+    _ = state.AT, state.shuffled_columns.chunk(0)
     assert state.nbytes - memory.matrix == memory.column_methods
 
 

@@ -204,7 +204,7 @@ def test_one_full_step_is_the_gradient_step(system, method, momentum):
 def test_an_underestimated_spectrum_is_noticed_and_corrected(system):
     A, b, x = system
     prepared = solver_service.prepare(A)
-    rows = prepared.state.rows
+    rows = prepared.state.sampled_rows
     true = rows.spectrum
     rows.__dict__["spectrum"] = Spectrum(true.lambda_max / 30, true.mu)
     result = prepared.solve(b, method="kaczmarz", batch_size=500, rtol=1e-8)

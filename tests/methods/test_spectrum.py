@@ -7,8 +7,9 @@ import pytest
 from scipy import sparse
 
 from solver_service.methods import sigma_max
+from solver_service.methods.shuffled import ShuffledRows
 from solver_service.methods.spectrum import COARSE, FINE, row_spectrum, singular_values, symmetric_spectrum
-from solver_service.methods.systems import UnitDiagonal, UnitRows
+from solver_service.methods.systems import UnitDiagonal
 from solver_service.problems.matrix import Matrix
 
 
@@ -27,7 +28,7 @@ def test_singular_values_of_small_matrices_are_exact_and_leave_zeros_out():
 
 @pytest.mark.parametrize("shape", [(500, 80), (80, 500), (200, 200)])
 def test_estimates_lie_inside_the_spectrum_and_near_its_top(shape):
-    rows = UnitRows.of(random(*shape))
+    rows = ShuffledRows(random(*shape), whole=True).chunk(0)
     w = np.linalg.eigvalsh(
         (rows.csr @ rows.csr.T if shape[0] < shape[1] else rows.csr.T @ rows.csr).toarray()
     )
@@ -40,10 +41,12 @@ def test_estimates_lie_inside_the_spectrum_and_near_its_top(shape):
 
 
 def test_a_sample_of_a_tall_matrix_does_not_underestimate():
-    rows = UnitRows.of(random(40_000, 50))
+    A = random(40_000, 50)
+    rows = ShuffledRows(A, whole=True).chunk(0)
     w = np.linalg.eigvalsh((rows.csr.T @ rows.csr).toarray()) / rows.csr.shape[0]
-    assert rows.spectrum.sampled
-    assert w[-1] * 0.97 <= rows.spectrum.safe_lambda <= 1.3 * w[-1]
+    for system in (ShuffledRows(A), ShuffledRows(A, whole=True)):
+        assert system.spectrum.sampled
+        assert w[-1] * 0.97 <= system.spectrum.safe_lambda <= 1.3 * w[-1]
 
 
 def test_symmetric_spectrum_shows_indefiniteness():
@@ -54,15 +57,6 @@ def test_symmetric_spectrum_shows_indefiniteness():
     assert positive.fine_spectrum.mu >= w[0] * (1 - 1e-9)
     indefinite = sparse.csr_array(np.array([[1.0, 2.0], [2.0, 1.0]]))
     assert symmetric_spectrum(indefinite, COARSE).mu < 0
-
-
-def test_unit_rows_leave_zero_rows_out_and_remember_where_rows_came_from():
-    A = random(50, 20, density=0.05, seed=3)
-    rows = UnitRows.of(A)
-    assert (np.diff(A.indptr) == 0).any()
-    np.testing.assert_array_equal(np.sort(rows.rows), np.flatnonzero(np.diff(A.indptr)))
-    np.testing.assert_allclose((rows.norms[:, None] * rows.csr.toarray()), A.toarray()[rows.rows], rtol=1e-14)
-    np.testing.assert_allclose(np.linalg.norm(rows.csr.toarray(), axis=1), 1.0, rtol=1e-14)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])

@@ -1,0 +1,63 @@
+"""Dense Cholesky factors of the Gram matrix of the short side of A."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.sparse import csr_array
+
+from ..kernels import RawCSR, accumulate_gram
+from .monitor import BLOCK_ENTRIES
+from .result import FloatArray
+
+_SHIFT = 4.0
+_LARGER = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class GramFactor:
+    """L with LLᵀ = G + δ·diag(G), G = AᵀA (``tall``) or AAᵀ; `shift` is δ."""
+
+    factor: FloatArray
+    shift: float
+
+    @classmethod
+    def of(cls, rows: csr_array, tick: Callable[[], None]) -> GramFactor:
+        """Form and factor G = Σ aᵢaᵢᵀ over `rows`, looking at the clock now and then."""
+        size = rows.shape[1]
+        G = np.zeros((size, size))
+        raw = RawCSR.of(rows)
+        lengths = np.diff(rows.indptr).astype(np.float64)
+        work = np.cumsum(lengths * lengths)
+        pieces = int(work[-1] // BLOCK_ENTRIES) + 1 if work.size else 1
+        cuts = np.searchsorted(work, work[-1] * np.arange(1, pieces) / pieces) if work.size else []
+        edges = [0, *map(int, cuts), rows.shape[0]]
+        for start, stop in pairwise(edges):
+            tick()
+            accumulate_gram(*raw, start, stop, G)
+        diagonal = np.diagonal(G).copy()
+        diagonal[diagonal == 0.0] = 1.0  # an empty row or column: its unknown stays zero
+        shift = _SHIFT * size * float(np.finfo(np.float64).eps)
+        while True:
+            tick()
+            shifted = G.copy()
+            np.fill_diagonal(shifted, np.where(np.diagonal(G) > 0.0, np.diagonal(G), 1.0) + shift * diagonal)
+            factor, info = dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)
+            if info == 0:
+                return cls(factor, shift)
+            shift *= _LARGER
+
+    def solve(self, v: FloatArray) -> FloatArray:
+        """(LLᵀ)⁻¹v."""
+        x, _ = dpotrs(self.factor, v, lower=1)
+        result: FloatArray = x
+        return result
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return int(self.factor.nbytes)
