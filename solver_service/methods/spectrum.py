@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +19,8 @@ FINE = 48
 """Steps that see μ too, up to κ of some hundreds."""
 _BREAKDOWN = 1e-10
 _INFLATION = 1.1
+_LOOK = 4
+_NEAR = 1e-3
 _STRIDE = 8
 _SETTLED = 1e-9
 _MOST_STEPS = 512
@@ -57,10 +58,19 @@ def singular_values(A: csr_array, steps: int) -> FloatArray:
     """Approximate some singular values of A, largest first, by `steps` of Golub–Kahan bidiagonalisation.
 
     The first approximates σ_max from below, the last σ_min⁺ from above: the start vector lies in the column
-    space, so that zero singular values stay out (Golub & Kahan 1965). Cost: 2·steps products.
+    space, so that zero singular values stay out (Golub & Kahan 1965), as long as rounding has not grown into
+    a copy of them. That happens only after both ends have settled, and there it stops. Cost: 2·steps products.
     """
-    last = deque(islice(_golub_kahan(A), steps), maxlen=1)
-    return _values(*last[0]) if last else np.zeros(1)
+    alphas: list[float] = []
+    betas: list[float] = []
+    before = np.zeros(1)
+    for alphas, betas in islice(_golub_kahan(A), steps):
+        if len(alphas) % _LOOK == 0:
+            values = _values(alphas, betas)
+            if np.allclose(values[[0, -1]], before[[0, -1]], rtol=_NEAR, atol=0.0):
+                return values
+            before = values
+    return _values(alphas, betas) if alphas else np.zeros(1)
 
 
 def _golub_kahan(A: csr_array) -> Iterator[tuple[list[float], list[float]]]:

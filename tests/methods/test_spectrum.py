@@ -10,6 +10,7 @@ from solver_service.methods import sigma_max
 from solver_service.methods.shuffled import ShuffledRows
 from solver_service.methods.spectrum import COARSE, FINE, row_spectrum, singular_values, symmetric_spectrum
 from solver_service.methods.systems import UnitDiagonal
+from solver_service.problems.gallery import comparisons
 from solver_service.problems.matrix import Matrix
 
 
@@ -24,6 +25,17 @@ def test_singular_values_of_small_matrices_are_exact_and_leave_zeros_out():
     dense = np.linalg.svd(A, compute_uv=False)[:4]
     assert values[0] == pytest.approx(dense[0], rel=1e-10)
     assert values[-1] == pytest.approx(dense[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_rounding_does_not_bring_zeros_back(by_columns):
+    # A·1 = 0. Some steps after both ends of the spectrum have settled the null space shows up in v, or in u.
+    A = comparisons(2_000, 60).A
+    unit = ShuffledRows(sparse.csr_array(A.T) if by_columns else A, whole=True).chunk(0).csr
+    squares = np.linalg.svd(unit.toarray(), compute_uv=False) ** 2 / unit.shape[0]
+    spectrum = row_spectrum(unit, FINE)
+    assert spectrum.lambda_max == pytest.approx(squares[0], rel=1e-2)
+    assert spectrum.mu == pytest.approx(squares[squares > 1e-12][-1], rel=1e-2)
 
 
 @pytest.mark.parametrize("shape", [(500, 80), (80, 500), (200, 200)])
