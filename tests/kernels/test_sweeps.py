@@ -1,8 +1,9 @@
-"""Whole sweeps and their acceleration against dense algebra: each kernel is a matrix that can be written down."""
+"""Whole sweeps and their acceleration against dense algebra: each is a matrix that can be written down."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ class TestRows:
     @pytest.mark.parametrize("cuts", [[0, M], [0, 1, 4, 5, 17, M], list(range(M + 1))])
     def test_ranges_add_up_to_the_whole_bit_for_bit(self, raw, A, rng, cuts):
         B, w, x, b = raw(A), weights(A), rng.standard_normal(N), rng.standard_normal(M)
-        ranges = list(zip(cuts, cuts[1:], strict=False))
+        ranges = list(pairwise(cuts))
         for whole, forward in (
             (lambda h, u, *part: kernels.forward_rows(*B, w, 1.2, b, h, u, *part), True),
             (lambda h, u, *part: kernels.apply_rows(*B, w, 1.2, h, u, *part), True),
@@ -248,7 +249,7 @@ class TestColumns:
     @pytest.mark.parametrize("cuts", [[0, 1, 3, 4, 11, N], list(range(N + 1))])
     def test_ranges_add_up_to_the_whole_bit_for_bit(self, raw, A, rng, cuts):
         B, w, s, r = raw(A.T), weights(A.T), rng.standard_normal(N), rng.standard_normal(M)
-        ranges = list(zip(cuts, cuts[1:], strict=False))
+        ranges = list(pairwise(cuts))
         backward = [(np.ones(N), np.empty(N), np.zeros(M)) for _ in range(2)]
         kernels.backward_columns(*B, w, 1.2, 0.4, s, *backward[0], 0, N)
         for part in reversed(ranges):
@@ -264,9 +265,7 @@ class TestColumns:
     def test_zero_columns_get_nothing(self, raw, A, rng):
         w = weights(A.T)
         t, q, s = np.empty(N), np.zeros(M), np.empty(N)
-        kernels.backward_columns(
-            *raw(A.T), w, 1.0, 0.0, rng.standard_normal(N), np.zeros(N), t, q, 0, N
-        )
+        kernels.backward_columns(*raw(A.T), w, 1.0, 0.0, rng.standard_normal(N), np.zeros(N), t, q, 0, N)
         kernels.forward_columns(*raw(A.T), w, 1.0, rng.standard_normal(M), s, 0, N)
         assert (t[[3, N - 1]] == 0.0).all()
         assert (s[[3, N - 1]] == 0.0).all()
