@@ -31,6 +31,15 @@ def momentum_parameter(batch: int, eta: float, mu: float | None, *, full: bool =
     return max(0.0, 1.0 - max(noise, damping))
 
 
+def critical_damping(eta: float, mu: float) -> float:
+    """β = (1 − √(η·μ))/(1 + √(η·μ)): the best for Nesterov where there is no noise.
+
+    Beyond B* more of it only delays. Unlike 1 − 2·√(η·μ) it holds for well-conditioned systems, too.
+    """
+    root = math.sqrt(eta * mu)
+    return max(0.0, (1.0 - root) / (1.0 + root))
+
+
 def saturation_batch(lambda_max: float, mu: float) -> float:
     """B* = r·√κ/2: up to here iterations fall like 1/B, beyond it they stay at about √κ·log(1/ε)."""
     return 0.5 * math.sqrt(lambda_max / mu) / lambda_max

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..kernels import HEAVY_BALL, NESTEROV
 from . import cost
-from .momentum import automatic_batch, momentum_parameter, saturation_batch, step_size
+from .momentum import automatic_batch, critical_damping, momentum_parameter, saturation_batch, step_size
 from .monitor import BLOCK_ENTRIES, Monitor
 from .options import Options
 from .process import Process
@@ -22,6 +22,8 @@ from .spectrum import Spectrum
 
 _LEAST_ENTRIES = 8192
 _PIECES_PER_EPOCH = 16
+_FIRST_PIECES = 4
+_GROWTH = 0.125
 _MOST_RECOVERIES = 20
 
 
@@ -54,9 +56,11 @@ class Rule:
         elif o.beta is not None:
             beta = o.beta
         else:
-            # Nesterov meets the unknown κ with a ramp and restarts; heavy ball would oscillate, and is damped
+            # Nesterov meets an unknown κ with a ramp and restarts; heavy ball would oscillate, and is damped
             # by an estimate of μ from above, which errs on the safe side.
             beta = momentum_parameter(batch, eta, mu if heavy_ball else None, full=full)
+            if not heavy_ball and not full and mu is not None and spectrum.settled:
+                beta = min(beta, critical_damping(eta, mu))
         ramped = beta > 0.0 and not heavy_ball and o.beta is None
         return cls(batch, eta, beta, HEAVY_BALL if heavy_ball else NESTEROV, ramped)
 
@@ -76,7 +80,7 @@ class Sampled(Process):
     options : Options
     """
 
-    patience = 256.0
+    patience = 512.0
 
     def __init__(
         self,
@@ -107,8 +111,8 @@ class Sampled(Process):
         dense = unknowns if self.dense else 0
         affordable = int(BLOCK_ENTRIES / (self.rule.batch * entries_per_row + dense))
         self._most_batches = max(1, min(piece // self.rule.batch, affordable))
-        # A small system may need only a few epochs: begin with one, and double.
-        self._batches = min(self._most_batches, -(-rows // self.rule.batch))
+        # A small system may need less than an epoch, or a few: begin with little.
+        self._batches = min(self._most_batches, -(-rows // (_FIRST_PIECES * self.rule.batch)))
         self._row_cost = cost.sampled_row(entries_per_row)
         self._batch_cost = cost.momentum_update(dense)
         self._touched = 0
@@ -164,7 +168,8 @@ class Sampled(Process):
         work.row_updates += rows
         work.cost += rows * self._row_cost + batches * self._batch_cost
         work.epochs = self._left_at = self._begun + self._touched / self._passes
-        self._batches = min(2 * self._batches, self._most_batches)
+        grown = int(_GROWTH * self._touched) // batch
+        self._batches = min(max(self._batches, grown), self._most_batches)
         return None
 
     def recover(self, x: FloatArray) -> bool:

@@ -21,6 +21,7 @@ _BREAKDOWN = 1e-10
 _INFLATION = 1.1
 _LOOK = 4
 _NEAR = 1e-3
+_ALMOST = 1.05
 _STRIDE = 8
 _SETTLED = 1e-9
 _MOST_STEPS = 512
@@ -32,11 +33,14 @@ class Spectrum:
     """Estimated λ and μ of H. μ is too large, and μ ≤ 0 proves that H is indefinite.
 
     λ is a little too small, unless it comes from a `sampled` part of the rows, which over-estimates it.
+    `settled` says that more steps hardly changed μ any more: then it is near the truth, or an isolated small
+    eigenvalue has not been seen yet.
     """
 
     lambda_max: float
     mu: float
     sampled: bool = False
+    settled: bool = False
 
     @property
     def safe_lambda(self) -> float:
@@ -54,23 +58,26 @@ class Spectrum:
         return self.lambda_max / self.mu if self.mu > 0 else None
 
 
-def singular_values(A: csr_array, steps: int) -> FloatArray:
+def singular_values(A: csr_array, steps: int) -> tuple[FloatArray, bool]:
     """Approximate some singular values of A, largest first, by `steps` of Golub–Kahan bidiagonalisation.
 
+    Also say whether the last of them has settled.
+
     The first approximates σ_max from below, the last σ_min⁺ from above: the start vector lies in the column
-    space, so that zero singular values stay out (Golub & Kahan 1965), as long as rounding has not grown into
-    a copy of them. That happens only after both ends have settled, and there it stops. Cost: 2·steps products.
+    space, so that zero singular values stay out (Golub & Kahan 1965), until rounding has grown into a copy of
+    them. That happens only after both ends have settled, and there it stops. Cost: 2·steps products.
     """
     alphas: list[float] = []
     betas: list[float] = []
-    before = np.zeros(1)
+    values = before = np.zeros(1)
     for alphas, betas in islice(_golub_kahan(A), steps):
         if len(alphas) % _LOOK == 0:
-            values = _values(alphas, betas)
+            before, values = values, _values(alphas, betas)
             if np.allclose(values[[0, -1]], before[[0, -1]], rtol=_NEAR, atol=0.0):
-                return values
-            before = values
-    return _values(alphas, betas) if alphas else np.zeros(1)
+                return values, True
+    if len(alphas) < steps:  # the Krylov space is exhausted
+        return _values(alphas, betas) if alphas else np.zeros(1), True
+    return values, bool(before[-1] <= _ALMOST * values[-1])
 
 
 def _golub_kahan(A: csr_array) -> Iterator[tuple[list[float], list[float]]]:
@@ -114,9 +121,9 @@ def _values(alphas: list[float], betas: list[float]) -> FloatArray:
 
 def row_spectrum(unit_rows: csr_array, steps: int) -> Spectrum:
     """λ and μ of H = (1/s)·Σ aᵢaᵢᵀ for `s` unit rows."""
-    sigma = singular_values(unit_rows, steps)
+    sigma, settled = singular_values(unit_rows, steps)
     rows = unit_rows.shape[0]
-    return Spectrum(float(sigma[0] ** 2) / rows, float(sigma[-1] ** 2) / rows)
+    return Spectrum(float(sigma[0] ** 2) / rows, float(sigma[-1] ** 2) / rows, settled=settled)
 
 
 def extrapolated(whole: Spectrum, half: Spectrum) -> Spectrum:
@@ -128,7 +135,7 @@ def extrapolated(whole: Spectrum, half: Spectrum) -> Spectrum:
     """
     lambda_max = max(2.0 * whole.lambda_max - half.lambda_max, 0.5 * whole.lambda_max)
     mu = min(max(2.0 * whole.mu - half.mu, whole.mu), lambda_max)
-    return Spectrum(lambda_max, mu, sampled=True)
+    return Spectrum(lambda_max, mu, sampled=True, settled=whole.settled and half.settled)
 
 
 def symmetric_spectrum(A: csr_array, steps: int) -> Spectrum:
@@ -152,8 +159,12 @@ def symmetric_spectrum(A: csr_array, steps: int) -> Spectrum:
             break
         betas.append(beta)
         before, v = v, w / beta
-    ritz = eigvalsh_tridiagonal(np.array(alphas), np.array(betas[: len(alphas) - 1]))
-    return Spectrum(float(ritz[-1]) / n, float(ritz[0]) / n)
+    ritz, earlier = (
+        eigvalsh_tridiagonal(np.array(alphas[:size]), np.array(betas[: size - 1]))
+        for size in (len(alphas), max(1, len(alphas) - _LOOK))
+    )
+    settled = len(alphas) < steps or bool(earlier[0] <= _ALMOST**2 * ritz[0])
+    return Spectrum(float(ritz[-1]) / n, float(ritz[0]) / n, settled=settled)
 
 
 def sigma_max(matrix: Matrix) -> float | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from solver_service.methods.momentum import (
     automatic_batch,
+    critical_damping,
     momentum_parameter,
     saturation_batch,
     step_size,
@@ -45,6 +47,25 @@ def test_unknown_mu_leaves_the_noise_term_alone():
     eta = step_size(5000, LAMBDA)
     assert momentum_parameter(5000, eta, None) == pytest.approx(1 - eta / 5000)
     assert momentum_parameter(5000, R, None, full=True) == 1.0
+
+
+@pytest.mark.parametrize("kappa", [1.0, 1.5, 4.0, 69.0, 1e6])
+def test_critical_damping_gives_the_best_rate_of_nesterov(kappa):
+    """The spectral radius of the iteration on an eigenvalue μ·η = 1/κ, against other β."""
+
+    def radius(beta: float) -> float:
+        decay = 1.0 - 1.0 / kappa
+        return float(np.abs(np.roots([1.0, -(1.0 + beta) * decay, beta * decay])).max())
+
+    best = critical_damping(R, 1.0 / (R * kappa))
+    assert radius(best) == pytest.approx(1.0 - 1.0 / math.sqrt(kappa), abs=1e-6)
+    assert all(radius(best) <= radius(beta) + 1e-6 for beta in np.linspace(0.0, 0.999, 200))
+
+
+def test_critical_damping_is_that_of_the_rule_where_kappa_is_large():
+    mu = LAMBDA / 1e6
+    assert 1 - critical_damping(R, mu) == pytest.approx(2 * math.sqrt(R * mu), rel=2e-3)
+    assert critical_damping(4.0, 1.0) == 0.0
 
 
 def test_automatic_batch_stays_below_saturation_and_the_number_of_rows():

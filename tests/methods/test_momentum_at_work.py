@@ -51,6 +51,16 @@ def test_the_work_does_not_depend_on_the_batch_up_to_saturation(case, known):
     assert max(work) <= 1.5 * min(work)
 
 
+@pytest.mark.parametrize("momentum", ["nesterov", "heavy_ball"])
+def test_nor_by_the_automatic_rule_for_either_momentum(case, momentum):
+    """From single rows to B* = r·√κ/2, which is 4.15 r here."""
+    spectrum = case[0].spectrum
+    most = np.sqrt(spectrum.condition) / 2.0
+    ratios = (0, 0.1, 0.5, 1, 2, 3, most)
+    work = [np.prod(iterations(case, ratio, momentum, known=False)) for ratio in ratios]
+    assert max(work) <= 2.0 * min(work)
+
+
 def test_without_momentum_it_does(case):
     work = [np.prod(iterations(case, ratio, "none", known=True)) for ratio in (0, 4)]
     assert work[1] > 3 * work[0]
