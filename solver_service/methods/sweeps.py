@@ -71,7 +71,8 @@ class Sweeps(Process):
         if self._ended:
             return Status.STAGNATED
         goal = (monitor.target / self._factor) ** 2 if self._known else 0.0
-        wanted = min(1 + self._steps // _GROWTH, room)
+        # While it is not known what the target is in the scale of the recurrence, nothing would end a piece.
+        wanted = min(1 + self._steps // _GROWTH if self._known else 1, room)
         done = 0
         while done < wanted:
             monitor.tick()
