@@ -56,8 +56,11 @@ def parts(indptr: UnsignedArray, count: int) -> list[tuple[int, int]]:
 
 
 def blocks(indptr: UnsignedArray, start: int, stop: int) -> list[tuple[int, int]]:
-    """Cut rows start … stop into ranges of some milliseconds of work each."""
-    entries = int(indptr[stop]) - int(indptr[start]) + (stop - start)
-    count = -(-entries // BLOCK_ENTRIES)
-    width = -(-(stop - start) // max(count, 1))
-    return [(a, min(a + width, stop)) for a in range(start, stop, width)]
+    """Cut rows start … stop into ranges of some milliseconds of work each, however long the rows are."""
+    first, entries = int(indptr[start]), int(indptr[stop]) - int(indptr[start])
+    count = -(-(entries + (stop - start)) // BLOCK_ENTRIES)
+    # Of the type of `indptr`, which would be converted otherwise.
+    wanted = np.array([first + entries * k // count for k in range(1, count)], dtype=indptr.dtype)
+    cuts = np.searchsorted(indptr[start : stop + 1], wanted, side="left")
+    edges = [start, *(start + int(cut) for cut in cuts), stop]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
