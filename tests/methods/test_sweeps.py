@@ -49,14 +49,14 @@ def begin(start, A, b, x0=None, *, target=0.0, threads=1, **limits):
     """A process on A x = b and its monitor."""
     state = State(Matrix.from_any(A))
     x0 = np.zeros(state.A.shape[1]) if x0 is None else x0
-    monitor = Monitor(state.raw, b, x0, target=target, **limits)
+    monitor = Monitor(state.raw, b, x0, target=target, **{"max_epochs": 4000.0, **limits})
     monitor.begin()
     return start(state, b, x0, Options(threads=threads)), monitor
 
 
-def solved(start, A, b, x0=None, *, rtol=1e-10, epochs=4000.0):
+def solved(start, A, b, x0=None, *, rtol=1e-10):
     process, monitor = begin(start, A, b, x0)
-    while monitor.work.epochs < epochs:
+    while True:
         if process.advance(monitor) is not None:
             break
         norm = np.linalg.norm(b - A @ process.solution())
@@ -376,8 +376,7 @@ class TestInPieces:
         process, monitor = begin(start, A, b, threads=threads)
         assert process.threads == threads
         assert process.parameters().threads == threads
-        for _ in range(200):
-            process.advance(monitor)
+        while process.advance(monitor) is None:
             norm = np.linalg.norm(b - A @ process.solution())
             if norm <= 1e-10 * np.linalg.norm(b):
                 break

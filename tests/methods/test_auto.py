@@ -1,0 +1,181 @@
+"""`auto`: what it tries, in which order, why, and that only the numbers decide."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import solver_service
+from solver_service import Status
+from solver_service.methods import auto
+from solver_service.methods.auto import Race
+from solver_service.methods.options import Options
+from solver_service.methods.result import Timings
+from solver_service.methods.state import State
+from solver_service.problems.gallery import PROBLEMS, ill_conditioned, tall_random
+from solver_service.problems.matrix import Matrix
+
+
+@pytest.fixture(scope="module", params=sorted(PROBLEMS))
+def problem(request):
+    return PROBLEMS[request.param]()
+
+
+def race(A, b=None, **options) -> Race:
+    state = State(Matrix.from_any(A))
+    return Race(state, np.ones(state.A.shape[0]) if b is None else b, Options(**options))
+
+
+def names(A, **options) -> list[str]:
+    return [attempt.method for attempt in race(A, **options).attempts]
+
+
+def without_times(result):
+    phases = tuple(replace(phase, seconds=0.0) for phase in result.phases)
+    history = tuple(replace(point, seconds=0.0) for point in result.history)
+    return replace(result, x=result.x.tobytes(), phases=phases, history=history, timings=Timings())
+
+
+def test_it_explains_itself(problem):
+    result = solver_service.solve(problem.A, problem.b)
+    assert result.converged
+    if not problem.b.any():
+        assert result.phases == ()
+        assert result.reason == "b is zero"
+        return
+    assert result.phases
+    assert all(phase.reason for phase in result.phases)
+    assert result.method == result.phases[-1].method
+    assert result.reason == result.phases[-1].reason
+    assert result.phases[-1].relative_residual <= 1e-6
+    residuals = [phase.relative_residual for phase in result.phases]
+    assert residuals == sorted(residuals, reverse=True), "in the order in which they ended"
+    assert sum(phase.iterations for phase in result.phases) == result.iterations
+    assert math.fsum(phase.epochs for phase in result.phases) == pytest.approx(result.epochs)
+
+
+def test_the_clock_decides_nothing(problem, monkeypatch):
+    first = without_times(solver_service.solve(problem.A, problem.b, threads=1, seed=5))
+    ticks = iter(range(10**9))
+    with monkeypatch.context() as patched:
+        for name in ("perf_counter", "monotonic"):  # each look takes between a second and seven
+            patched.setattr(time, name, lambda: float(7 * next(ticks) % 11 + 12 * next(ticks)))
+        second = without_times(solver_service.solve(problem.A, problem.b, threads=1, seed=5))
+    assert first == second
+
+
+def test_a_factorisation_is_never_first_and_comes_with_a_forecast(problem):
+    result = solver_service.solve(problem.A, problem.b)
+    for place, phase in enumerate(result.phases):
+        if phase.method == "direct":
+            assert place > 0
+            assert sum(before.iterations for before in result.phases[:place]) > 0
+            assert "predicted to take" in phase.reason
+
+
+def test_a_factorisation_takes_over_where_iterations_promise_to_take_long():
+    problem = PROBLEMS["convection_diffusion"]()
+    result = solver_service.solve(problem.A, problem.b)
+    assert result.converged
+    assert result.method == "direct"
+    assert "would still take" in result.reason
+
+
+def test_none_of_it_gives_up_the_minimum_norm(problem):
+    for attempt in race(problem.A, problem.b, minimum_norm=True).attempts:
+        assert attempt.method in ("kaczmarz", "cgmn", "lsmr", "direct")
+        assert "columns scaled" not in attempt.reason
+        assert "rows scaled" not in attempt.reason
+        if attempt.method == "direct" and problem.A.shape[0] > problem.A.shape[1]:
+            pytest.fail("the tall Gram form does not give the minimum norm")
+    result = solver_service.solve(problem.A, problem.b, minimum_norm=True, rtol=1e-9)
+    assert result.converged
+    assert result.minimum_norm in (True, None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 4}, {"momentum": "nesterov"}, {"beta": 0.5}, {"step_size": 0.7}],
+    ids=lambda options: next(iter(options)),
+)
+@pytest.mark.parametrize("minimum_norm", [False, True])
+def test_batch_options_leave_only_the_mini_batch_methods(options, minimum_norm):
+    A = PROBLEMS["spd_random"]().A
+    found = names(A, minimum_norm=minimum_norm, **options)
+    assert set(found) == ({"kaczmarz"} if minimum_norm else {"coordinate_descent", "kaczmarz"})
+    assert names(PROBLEMS["tall_random"]().A, **options)[0] == "kaczmarz"
+
+
+def test_what_is_tried_depends_on_the_shape():
+    spd, tall, wide = (PROBLEMS[name]().A for name in ("spd_random", "tall_random", "wide_random"))
+    assert names(spd)[0] == "ssor_cg"
+    assert "kaczmarz" in names(tall)
+    assert "kaczmarz" not in names(wide)
+    assert "ssor_cg" not in names(tall) + names(wide)
+    assert names(wide).index("ssor_cgls") < names(wide).index("cgmn")
+    assert names(-spd)[0] == "ssor_cg"
+
+
+def test_a_tall_well_conditioned_system_takes_a_part_of_the_rows():
+    problem = tall_random(100_000, 500)
+    result = solver_service.solve(problem.A, problem.b, threads=1)
+    assert result.converged
+    assert result.method == "kaczmarz"
+    assert result.epochs < 1.0
+    assert result.parameters.batch_size == 1
+
+
+def test_the_least_forecast_goes_on():
+    running = race(PROBLEMS["rank_deficient"]().A)
+    attempt, budget = running.next()
+    assert attempt.forecast == min(a.forecast for a in running.attempts if not a.final)
+    assert budget == 2.0 * attempt.step
+    attempt.done = True
+    other, _ = running.next()
+    assert other is not attempt
+
+
+def test_when_all_have_ended_there_is_no_next():
+    running = race(PROBLEMS["rank_deficient"]().A)
+    for attempt in running.attempts:
+        attempt.done = True
+    assert running.next() is None
+
+
+def test_the_price_of_a_factorisation_is_asked_for_only_where_it_may_pay():
+    running = race(PROBLEMS["poisson2d"]().A)
+    (lu,) = [attempt for attempt in running.attempts if "sparse LU" in attempt.reason]
+    running.next()
+    assert lu.refine is not None, "nothing has been iterated yet"
+
+
+def test_a_factorisation_beyond_all_measure_is_left_out(monkeypatch):
+    monkeypatch.setattr(auto, "_LONGEST_FACTORISATION", 1.0)
+    running = race(PROBLEMS["poisson2d"]().A)
+    (lu,) = [attempt for attempt in running.attempts if "sparse LU" in attempt.reason]
+    for attempt in running.attempts:
+        attempt.done = attempt is not lu
+    # Before the first step of any method none is thought worthwhile, with none left it is priced.
+    assert running.next() is None
+    assert lu.done
+
+
+def test_inconsistent_data_end_with_a_proof():
+    problem = PROBLEMS["rank_deficient"]()
+    b = problem.b + np.random.default_rng(0).standard_normal(problem.b.size)
+    result = solver_service.solve(problem.A, b)
+    assert result.status is Status.INCONSISTENT
+    assert result.certificate is not None
+    assert "proof" in result.phases[-1].reason
+
+
+def test_what_nothing_can_reach_is_stagnation():
+    problem = ill_conditioned(300, 60, decades=3.0)
+    result = solver_service.solve(problem.A, problem.b, rtol=1e-18)
+    assert result.status is Status.STAGNATED
+    assert {phase.method for phase in result.phases} >= {"cgmn", "ssor_cgls", "lsmr"}
+    assert result.relative_residual < 1e-12
