@@ -11,7 +11,7 @@ import pytest
 
 import solver_service
 from solver_service import Status
-from solver_service.methods import auto
+from solver_service.methods import auto, column
 from solver_service.methods.auto import Race
 from solver_service.methods.options import Options
 from solver_service.methods.result import Timings
@@ -179,3 +179,26 @@ def test_what_nothing_can_reach_is_stagnation():
     assert result.status is Status.STAGNATED
     assert {phase.method for phase in result.phases} >= {"cgmn", "ssor_cgls", "lsmr"}
     assert result.relative_residual < 1e-12
+
+
+def test_phases_come_in_the_order_in_which_they_ended(monkeypatch):
+    class ToAndFro(Race):
+        """The first two candidates by turns, some steps each."""
+
+        turn = 0
+
+        def next(self):
+            first, second = self.attempts[:2]
+            self.turn += 1
+            attempt = second if self.turn == 2 else first
+            return (attempt, 3 * attempt.step) if self.turn < 3 else (first, math.inf)
+
+    monkeypatch.setattr(column, "Race", ToAndFro)
+    problem = ill_conditioned(300, 60, decades=2.0)
+    result = solver_service.solve(problem.A, problem.b, rtol=1e-9)
+    assert result.converged
+    assert [phase.method for phase in result.phases] == ["ssor_cgls", "cgmn"]
+    assert result.method == "cgmn"
+    residuals = [phase.relative_residual for phase in result.phases]
+    assert residuals == sorted(residuals, reverse=True)
+    assert sum(phase.iterations for phase in result.phases) == result.iterations

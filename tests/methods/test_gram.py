@@ -124,3 +124,13 @@ def test_too_long_a_short_side_is_refused(monkeypatch):
     monkeypatch.setattr(registry, "MOST_ROWS", 10)
     with pytest.raises(MethodNotApplicableError, match="short side of at most 10"):
         solver_service.solve(random(30, 20), np.ones(30), method="direct")
+
+
+def test_a_poor_factor_still_makes_conjugate_gradients(monkeypatch):
+    """With a large shift the factor is a poor preconditioner; n steps are enough all the same."""
+    monkeypatch.setattr(gram_factor, "_SHIFT", 1e16)
+    for A in (random(60, 12), random(12, 60)):
+        b = A @ np.random.default_rng(1).standard_normal(A.shape[1])
+        result = solver_service.solve(A, b, method="direct", rtol=1e-9)
+        assert result.converged
+        assert 3 < result.iterations <= 13
