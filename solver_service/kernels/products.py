@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, TWO, FloatArray, UnsignedArray, fma, kernel
+from .jit import ONE, TWO, FloatArray, UnsignedArray, fma, kernel, muladd
 
 
 @kernel
@@ -19,11 +19,11 @@ def row_dot(
     odd = 0.0
     p = first
     while p + ONE < last:
-        even += data[p] * x[indices[p]]
-        odd += data[p + ONE] * x[indices[p + ONE]]
+        even = muladd(data[p], x[indices[p]], even)
+        odd = muladd(data[p + ONE], x[indices[p + ONE]], odd)
         p += TWO
     if p < last:
-        even += data[p] * x[indices[p]]
+        even = muladd(data[p], x[indices[p]], even)
     return even + odd
 
 
@@ -33,7 +33,7 @@ def row_axpy(
 ) -> None:
     """y[indices[p]] += α·data[p] for first ≤ p < last."""
     for p in range(first, last):
-        y[indices[p]] += alpha * data[p]
+        y[indices[p]] = muladd(alpha, data[p], y[indices[p]])
 
 
 @kernel

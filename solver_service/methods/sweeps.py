@@ -90,7 +90,7 @@ class Sweeps(Process):
         work.cost += self._step_cost * done
         gamma, squares = float(self._scalars[0]), float(self._scalars[1])
         # Where the gradient vanishes x is a (least-squares) solution; the residual tells which.
-        self._ended = done == 0 or not gamma > _LEAST_SQUARES**2 * squares
+        self._ended = (done == 0 and squares > goal) or not gamma > _LEAST_SQUARES**2 * squares
         return None
 
     @property
