@@ -103,20 +103,16 @@ class Sweeps(Process):
         own = math.sqrt(max(float(self._scalars[1]), 0.0))
         if self._exact:
             lost = abs(own - norm) > _DRIFTED * norm
-        elif not self._known:
-            lost = False
-            self._factor = norm / own if own > 0.0 else 1.0
-            self._known = True
         else:
-            lost = norm > _LOST * self._factor * own
-            if not lost and own > 0.0:
-                self._factor = norm / own
+            lost = self._known and norm > _LOST * self._factor * own
+        if not lost and own > 0.0:
+            self._factor, self._known = norm / own, True
         if lost and norm > 0.0 and math.isfinite(norm):
             # A restart that did not help means that rounding lets x come no nearer.
             self._ended = not norm < _HELPED * self._restarted_from
             if not self._ended:
                 self._restarted_from = norm
-                self._known = self._exact
+                self._factor, self._known = 1.0, self._exact
                 self._restart(self.solution())
 
     def parameters(self) -> Parameters:

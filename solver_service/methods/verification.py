@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels import RawCSR, compensated_residual, squared_norm
+from ..kernels import RawCSR, compensated_residual, largest_magnitude, squared_norm
 from .krylov import Watched, bidiagonalise
 from .monitor import Monitor
 from .result import Certificate, FloatArray, WorstEquation
@@ -21,6 +21,9 @@ _RADIUS = 1e3
 
 _ROUNDINGS = 16.0
 _LARGEST = float(np.finfo(np.float64).max)
+_SMALLEST = 1e-280
+"""Sums of squares below this may have lost digits."""
+
 _WORST = 10
 _MOST_ITERATIONS = 1000
 
@@ -36,8 +39,14 @@ def true_residual(A: RawCSR, b: FloatArray, x: FloatArray) -> FloatArray:
 
 
 def norm(v: FloatArray) -> float:
-    """‖v‖₂, to a few units of rounding whatever the length."""
-    return math.sqrt(squared_norm(v))
+    """‖v‖₂, to a few units of rounding whatever the length and the scale."""
+    squares = squared_norm(v)
+    if _SMALLEST < squares < math.inf:
+        return math.sqrt(squares)
+    largest = largest_magnitude(v)
+    if not 0.0 < largest < math.inf:
+        return largest
+    return largest * math.sqrt(squared_norm(v / largest))
 
 
 def worst_equations(r: FloatArray) -> tuple[WorstEquation, ...]:

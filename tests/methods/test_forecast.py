@@ -30,7 +30,7 @@ def test_progress_tells_what_is_expected_and_the_result_what_became_of_it():
 
 
 def test_a_linear_rate_is_forecast_well():
-    """Randomized Kaczmarz contracts by the same factor in each pass on a matrix with equal singular values."""
+    """With equal singular values randomized Kaczmarz contracts by the same factor in each pass."""
     rng = np.random.default_rng(0)
     Q, _ = np.linalg.qr(rng.standard_normal((400, 100)))
     b = Q @ rng.standard_normal(100)

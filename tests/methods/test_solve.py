@@ -43,7 +43,7 @@ def without_times(result):
     fields = {
         f.name: getattr(result, f.name)
         for f in dataclasses.fields(result)
-        if f.name not in ("x", "timings", "phases", "history")
+        if f.name not in ("x", "timings", "phases", "history", "forecast")
     }
     fields["x"] = result.x.tobytes()
     fields["phases"] = [(p.method, p.iterations, p.relative_residual) for p in result.phases]
