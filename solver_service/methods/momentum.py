@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-_HANDOVER = 40_000
+_HANDOVER = 20_000
 _AMPLE = 2.0
 
 

@@ -113,9 +113,8 @@ def test_residuals_have_the_same_bits_for_any_number_of_threads(tall):
         assert true_residual(state.raw, b, x, threads).tobytes() == whole.tobytes()
         monitor = Monitor(state.raw, b, np.zeros(120), target=0.0, threads=threads)
         norms.add(monitor.measure(x))
-        assert [point.exact for point in monitor.history] == [True]
     assert len(norms) == 1
-    np.testing.assert_allclose(Product(state.A, 3)(x), A @ x, rtol=1e-13)
+    np.testing.assert_allclose(Product(state.A, 3)(x), A @ x, rtol=1e-13, atol=1e-14)
 
 
 def test_rows_shared_out_keep_the_minimum_norm():
