@@ -56,6 +56,24 @@ def residual(
 
 
 @kernel
+def row_products(
+    indptr: UnsignedArray,
+    indices: UnsignedArray,
+    data: FloatArray,
+    x: FloatArray,
+    start: int,
+    stop: int,
+    y: FloatArray,
+) -> None:
+    """y[i] ← aᵢᵀx for start ≤ i < stop. Cost: the entries of these rows, once."""
+    last = np.uint64(indptr[start])
+    for i in range(np.uint64(start), np.uint64(stop)):
+        first = last
+        last = np.uint64(indptr[i + ONE])
+        y[i] = row_dot(indices, data, first, last, x)
+
+
+@kernel
 def backward_error(
     indptr: UnsignedArray, indices: UnsignedArray, data: FloatArray, b: FloatArray, x: FloatArray
 ) -> float:

@@ -19,6 +19,7 @@ from .process import Drive, Process
 from .registry import Form, MethodSpec, find
 from .result import Certificate, FloatArray, Parameters, Progress, Result, Status, Timings
 from .state import TUNING, State, safe_exponent
+from .team import worthwhile_threads
 from .verification import empty_row_certificate, norm, prove_inconsistent, true_residual, worst_equations
 
 DEFAULT_MAX_EPOCHS = 50_000.0
@@ -54,6 +55,7 @@ class Column:
         self._prepared_before = state.seconds
         self._state = state
         self._options = options
+        self._threads = worthwhile_threads(options.threads, state.A.nnz)
         self._b_exponent = safe_exponent(b)
         self._x_exponent = self._b_exponent - state.exponent
         # A copy in any case: the caller's may be read-only.
@@ -96,6 +98,7 @@ class Column:
             callback=callback,
             left_out=0.0 if empty is None else empty.bound,
             confirm=self._confirm,
+            threads=self._threads,
         )
         proof = empty
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is noticed by its residual
@@ -241,7 +244,7 @@ class Column:
         """The true residual, by separate code; that of the x asked about last is remembered."""
         if self._verified is None or self._verified[0] is not x:
             start = time.perf_counter()
-            r = true_residual(self._state.raw, self._b, x)
+            r = true_residual(self._state.raw, self._b, x, self._threads)
             self._verified = (x, r, norm(r))
             self._verify_seconds += time.perf_counter() - start
         return self._verified[1:]

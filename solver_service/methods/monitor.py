@@ -11,9 +11,7 @@ import numpy as np
 
 from ..kernels import RawCSR, residual, squared_norm
 from .result import FloatArray, Forecast, HistoryPoint, Progress, Status
-
-BLOCK_ENTRIES = 1_000_000
-"""Most entries touched between two looks at the cancel flag: a few milliseconds of work."""
+from .team import blocks, in_parallel, parts
 
 _HISTORY_LENGTH = 200
 _HISTORY_RATIO = 1.02
@@ -58,6 +56,8 @@ class Monitor:
         Norm of the part of b that belongs to empty rows, and is not in `b` here.
     confirm : callable or None
         ‖b − A x‖ by separate, more exact code: asked before a residual is said to meet the target.
+    threads : int
+        To measure with.
     callback : callable or None
         Told a `Progress` whenever the residual was measured; True ends the solve.
     """
@@ -75,6 +75,7 @@ class Monitor:
         callback: Callable[[Progress], object] | None = None,
         left_out: float = 0.0,
         confirm: Callable[[FloatArray], float] | None = None,
+        threads: int = 1,
     ) -> None:
         self.target = target
         self.max_epochs = max_epochs
@@ -95,8 +96,8 @@ class Monitor:
         self._told: tuple[float, float] | None = None
         self._history: list[HistoryPoint] = []
         self._ratio = _HISTORY_RATIO
-        rows = max(1, BLOCK_ENTRIES * A.rows // (A.nnz + A.rows))
-        self._blocks = [(i, min(i + rows, A.rows)) for i in range(0, A.rows, rows)]
+        self.threads = threads
+        self._parts = [blocks(A.indptr, *part) for part in parts(A.indptr, threads)]
 
     @property
     def seconds(self) -> float:
@@ -147,10 +148,7 @@ class Monitor:
         """
         norm = 0.0
         if self._confirm is None or not promising:
-            for start, stop in self._blocks:
-                self.tick()
-                residual(*self._A, self._b, x, start, stop, self._r)
-            norm = math.sqrt(squared_norm(self._r))
+            norm = self._residual_norm(x, self.tick)
         if norm <= self.target:
             self.tick()
             x = x.copy()
@@ -198,8 +196,17 @@ class Monitor:
 
     def settle(self, x: FloatArray) -> None:
         """Measure without looking at limits: the last look at an iterate when a solve is interrupted."""
-        residual(*self._A, self._b, x, 0, self._A.rows, self._r)
-        self._judge(x, math.sqrt(squared_norm(self._r)))
+        self._judge(x, self._residual_norm(x, lambda: None))
+
+    def _residual_norm(self, x: FloatArray, tick: Callable[[], None]) -> float:
+        def part(number: int) -> float:
+            for start, stop in self._parts[number]:
+                tick()
+                residual(*self._A, self._b, x, start, stop, self._r)
+            return 0.0
+
+        in_parallel(part, len(self._parts))
+        return math.sqrt(squared_norm(self._r))
 
     def _judge(self, x: FloatArray, norm: float) -> None:
         if not math.isfinite(norm):

@@ -144,9 +144,10 @@ def solve(
     x0 : array_like, (n,) or (n, k), optional
         Where to start.
     seed : int, default 0
-        Seed of the sampling: same input, options and seed give the same bits.
+        Seed of the sampling: same input, options, seed and number of threads give the same bits.
     threads : int, optional
-        Threads inside one solve.
+        Most threads inside one solve, all cores unless given. A matrix that is too small to gain by more gets
+        one; ``parameters.threads`` says how many worked.
     callback : callable, optional
         Called with a `Progress` whenever the residual was measured; returning True stops the solve.
 

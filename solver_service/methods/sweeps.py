@@ -14,11 +14,11 @@ import numpy as np
 
 from . import cost
 from .krylov import enough_iterations
-from .monitor import BLOCK_ENTRIES, Monitor
+from .monitor import Monitor
 from .options import Options
 from .process import Process
 from .result import FloatArray, Parameters, Status
-from .team import worthwhile_threads
+from .team import BLOCK_ENTRIES, worthwhile_threads
 
 RELAXATION = 1.0
 """ω. Under conjugate gradients 1 is the best or nearly so: on 42 of 47 real matrices within 10 % of 1.4."""
