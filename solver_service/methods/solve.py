@@ -126,7 +126,7 @@ def solve(
     b : array_like, (m,) or (m, k)
         One right-hand side, or k of them.
     method : str, default "auto"
-        auto, kaczmarz, coordinate_descent, lsqr, lsmr, cg or direct.
+        auto, kaczmarz, coordinate_descent, cgmn, ssor_cgls, ssor_cg, lsqr, lsmr, cg or direct.
     rtol, atol : float, default 1e-6 and 0
         The stopping rule.
     max_epochs : float, optional
