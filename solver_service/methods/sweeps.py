@@ -21,7 +21,7 @@ from .result import FloatArray, Parameters, Status
 from .team import BLOCK_ENTRIES, worthwhile_threads
 
 RELAXATION = 1.0
-"""ω. Under conjugate gradients 1 is the best or nearly so: on 42 of 47 real matrices within 10 % of 1.4."""
+"""ω. Of 47 real matrices 4 took over 10 % fewer steps with 1.4, and most took more."""
 
 _GROWTH = 8
 _DRIFTED = 0.1
