@@ -20,9 +20,9 @@ from .columns import (
 from .gather import gather_unit_rows
 from .gram import accumulate_gram
 from .jit import RawCSR, pattern_of
-from .momentum import HEAVY_BALL, NESTEROV, damped_beta, momentum_update, restart
+from .momentum import HEAVY_BALL, NESTEROV, collect_gradients, damped_beta, momentum_update, restart
 from .ordering import minimum_degree
-from .products import backward_error, compensated_residual, residual
+from .products import backward_error, compensated_residual, residual, row_products
 from .row_sweeps import advance_rows, apply_rows, apply_rows_transposed, forward_rows
 from .rows import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
 from .symbolic import (
@@ -53,6 +53,7 @@ __all__ = [
     "apply_rows_transposed",
     "backward_columns",
     "backward_error",
+    "collect_gradients",
     "column_counts",
     "compensated_residual",
     "damped_beta",
@@ -81,6 +82,7 @@ __all__ = [
     "renumbered_columns",
     "residual",
     "restart",
+    "row_products",
     "row_stars",
     "shared_entries",
     "spd_gradient",
@@ -108,6 +110,7 @@ def warm_up() -> None:
         read_only.append(frozen)
     for B in (A, RawCSR(*read_only)):
         residual(*B, b, x, 0, 2, g)
+        row_products(*B, x, 0, 2, g)
         compensated_residual(*B, b, x, g)
         backward_error(*B, b, x)
     kaczmarz_steps(*A, b, norms, order, 1, 1.0, x, c)
@@ -141,6 +144,7 @@ def warm_up() -> None:
     damped_beta(0.0, ramp)
     momentum_update(NESTEROV, 1.0, 0.0, x, y, g)
     restart(NESTEROV, x, y, ramp)
+    collect_gradients(np.zeros((2, 2)))
     _warm_up_symbolic(A, RawCSR(*read_only))
 
 

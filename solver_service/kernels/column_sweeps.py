@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, FloatArray, UnsignedArray, kernel
+from .jit import ONE, FloatArray, UnsignedArray, kernel, muladd
 from .products import row_axpy, row_dot
 from .vectors import squared_norm
 
@@ -40,7 +40,7 @@ def backward_columns(
         first = np.uint64(indptr[j])
         value = s[j] + beta * p[j]
         p[j] = value
-        value = w[j] * (value - omega * w[j] * row_dot(indices, data, first, last, q))
+        value = muladd(-omega * w[j] * w[j], row_dot(indices, data, first, last, q), w[j] * value)
         row_axpy(indices, data, first, last, value, q)
         t[j] = value
 
@@ -66,8 +66,9 @@ def forward_columns(
     for j in range(np.uint64(start), np.uint64(stop)):
         first = last
         last = np.uint64(indptr[j + ONE])
-        value = w[j] * row_dot(indices, data, first, last, h)
-        row_axpy(indices, data, first, last, -omega * w[j] * value, h)
+        dot = row_dot(indices, data, first, last, h)
+        value = w[j] * dot
+        row_axpy(indices, data, first, last, -omega * w[j] * w[j] * dot, h)
         s[j] = value
         total += value * value
     return total

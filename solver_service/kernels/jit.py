@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite.binding import get_host_cpu_features
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -77,8 +78,20 @@ def _fma(_context: Any, a: Any, b: Any, c: Any) -> Any:
     return signature, lambda _, builder, __, arguments: builder.fma(*arguments)
 
 
-fma = cast("Callable[[float, float, float], float]", intrinsic(_fma))
+def _multiply_add(_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.fadd(builder.fmul(*arguments[:2]), arguments[2])
+
+    return types.float64(a, b, c), generate
+
+
+_Ternary: TypeAlias = Callable[[float, float, float], float]
+
+fma = cast(_Ternary, intrinsic(_fma))
 """a·b + c, rounded once; for kernels only."""
+
+muladd = fma if get_host_cpu_features().get("fma", True) else cast(_Ternary, intrinsic(_multiply_add))
+"""a·b + c in the way that is fast on this machine: rounded once where the processor has the instruction."""
 
 
 class RawCSR(NamedTuple):

@@ -47,6 +47,15 @@ def momentum_update(
 
 
 @kernel
+def collect_gradients(gathered: FloatArray) -> None:
+    """Add to the first of several vectors, (T, n), all others in their order; zero those."""
+    for k in range(1, gathered.shape[0]):
+        for j in range(gathered.shape[1]):
+            gathered[0, j] += gathered[k, j]
+            gathered[k, j] = 0.0
+
+
+@kernel
 def restart(kind: int, x: FloatArray, y: FloatArray, ramp: FloatArray) -> None:
     """Forget the momentum: t ← 0 and both vectors the current iterate (O'Donoghue & Candès 2015)."""
     ramp[0] = 0.0

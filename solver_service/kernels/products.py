@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, TWO, FloatArray, UnsignedArray, fma, kernel
+from .jit import ONE, TWO, FloatArray, UnsignedArray, fma, kernel, muladd
 
 
 @kernel
@@ -19,11 +19,11 @@ def row_dot(
     odd = 0.0
     p = first
     while p + ONE < last:
-        even += data[p] * x[indices[p]]
-        odd += data[p + ONE] * x[indices[p + ONE]]
+        even = muladd(data[p], x[indices[p]], even)
+        odd = muladd(data[p + ONE], x[indices[p + ONE]], odd)
         p += TWO
     if p < last:
-        even += data[p] * x[indices[p]]
+        even = muladd(data[p], x[indices[p]], even)
     return even + odd
 
 
@@ -33,7 +33,7 @@ def row_axpy(
 ) -> None:
     """y[indices[p]] += α·data[p] for first ≤ p < last."""
     for p in range(first, last):
-        y[indices[p]] += alpha * data[p]
+        y[indices[p]] = muladd(alpha, data[p], y[indices[p]])
 
 
 @kernel
@@ -53,6 +53,24 @@ def residual(
         first = last
         last = np.uint64(indptr[i + ONE])
         r[i] = b[i] - row_dot(indices, data, first, last, x)
+
+
+@kernel
+def row_products(
+    indptr: UnsignedArray,
+    indices: UnsignedArray,
+    data: FloatArray,
+    x: FloatArray,
+    start: int,
+    stop: int,
+    y: FloatArray,
+) -> None:
+    """y[i] ← aᵢᵀx for start ≤ i < stop. Cost: the entries of these rows, once."""
+    last = np.uint64(indptr[start])
+    for i in range(np.uint64(start), np.uint64(stop)):
+        first = last
+        last = np.uint64(indptr[i + ONE])
+        y[i] = row_dot(indices, data, first, last, x)
 
 
 @kernel

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, FloatArray, UnsignedArray, kernel
+from .jit import ONE, FloatArray, UnsignedArray, kernel, muladd
 from .products import row_axpy, row_dot
 from .vectors import squared_norm
 
@@ -62,8 +62,9 @@ def apply_rows(
     for i in range(np.uint64(start), np.uint64(stop)):
         first = last
         last = np.uint64(indptr[i + ONE])
-        value = w[i] * row_dot(indices, data, first, last, h)
-        row_axpy(indices, data, first, last, -omega * w[i] * value, h)
+        dot = row_dot(indices, data, first, last, h)
+        value = w[i] * dot
+        row_axpy(indices, data, first, last, -omega * w[i] * w[i] * dot, h)
         u[i] = value
         total += value * value
     return total
@@ -96,7 +97,7 @@ def apply_rows_transposed(
         value = r[i] - alpha * q[i]
         r[i] = value
         total += value * value
-        t = w[i] * (value - omega * w[i] * row_dot(indices, data, first, last, s))
+        t = muladd(-omega * w[i] * w[i], row_dot(indices, data, first, last, s), w[i] * value)
         row_axpy(indices, data, first, last, t, s)
     return total
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, FloatArray, UnsignedArray, kernel
+from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel, muladd
 from .products import row_dot
 from .vectors import squared_norm
 
@@ -71,6 +71,8 @@ def advance_symmetric(
     `scalars` = [‖r‖², pᵀÂp of the last step]; x is D^½ times the caller's. Ends early where ‖r‖² ≤ goal, or
     where pᵀ(E⁻¹ÂE⁻ᵀ)p ≤ 0: then Â is not positive definite, or rounding has used up the recurrence.
     """
+    # The substitutions are written out, as compilers do not inline loops of this size. The unknown computed
+    # last is subtracted last, so that nothing else waits for it.
     done = 0
     rows = np.uint64(indptr.size - 1)
     shift = 2.0 / omega - 1.0
@@ -80,11 +82,33 @@ def advance_symmetric(
             i = rows - ONE - k
             last = first
             first = np.uint64(indptr[i])
-            t[i] = omega * (p[i] - row_dot(indices, data, np.uint64(middle[i]) + ONE, last, t))
+            begin = np.uint64(middle[i]) + ONE
+            rest = p[i]
+            other = 0.0
+            while last > begin + TWO:
+                rest = muladd(-data[last - ONE], t[indices[last - ONE]], rest)
+                other = muladd(data[last - TWO], t[indices[last - TWO]], other)
+                last -= TWO
+            rest -= other
+            while last > begin:
+                last -= ONE
+                rest = muladd(-data[last], t[indices[last]], rest)
+            t[i] = omega * rest
         delta = 0.0
         for j in range(rows):
-            tail = row_dot(indices, data, np.uint64(indptr[j]), np.uint64(middle[j]), z)
-            z[j] = omega * (p[j] - shift * t[j] - tail)
+            e = np.uint64(indptr[j])
+            end = np.uint64(middle[j])
+            rest = p[j] - shift * t[j]
+            other = 0.0
+            while e + TWO < end:
+                rest = muladd(-data[e], z[indices[e]], rest)
+                other = muladd(data[e + ONE], z[indices[e + ONE]], other)
+                e += TWO
+            rest -= other
+            while e < end:
+                rest = muladd(-data[e], z[indices[e]], rest)
+                e += ONE
+            z[j] = omega * rest
             delta += p[j] * (t[j] + z[j])
         scalars[1] = delta
         if not delta > 0.0:

@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from . import cost
+import numpy as np
+
+from . import apart, cost
+from .apart import SolveBlock
 from .attempt import Attempt
 from .options import Options
 from .process import Process
@@ -32,6 +35,8 @@ _SURE = 0.25
 _DOUBT = 2.0
 _LAST_RESORT = 1e18
 _LONGEST_FACTORISATION = 1e11
+_SELDOM = 5.0
+"""Most systems are connected: blocks are searched for where that is a small part of what is expected."""
 
 
 class Race:
@@ -42,19 +47,35 @@ class Race:
     state : State
     b : ndarray, (m,)
     options : Options
+    seconds : float
+        Time limit: what cannot be interrupted is not begun if it is predicted to take longer.
+    solve_block : callable or None
+        Solves one of several disconnected blocks; None if there are none.
     """
 
-    def __init__(self, state: State, b: FloatArray, options: Options) -> None:
+    def __init__(
+        self,
+        state: State,
+        b: FloatArray,
+        options: Options,
+        *,
+        seconds: float = math.inf,
+        solve_block: SolveBlock | None = None,
+    ) -> None:
         self._state = state
         self._b = b
         self._options = options
+        self._longest = min(_LONGEST_FACTORISATION, 1e9 * seconds)
+        self._solve_block = solve_block
         self.attempts = list(self._candidates())
 
     def next(self) -> tuple[Attempt, float] | None:
         """Say which candidate goes on, and what it may spend until the next look; None if all have ended."""
         while True:
             running = [a for a in self.attempts if not a.done]
-            best = min((a for a in running if not a.final), key=lambda a: a.forecast, default=None)
+            iterating = [a for a in running if not a.final]
+            # The first of the list begins; from then on the forecasts decide.
+            best = min(iterating, key=lambda a: a.forecast if self.spent > 0.0 else 0.0, default=None)
             final = min((a for a in running if a.final), key=lambda a: a.forecast, default=None)
             if final is not None and (best is None or self._worthwhile(final, best)):
                 if final.refine is not None:  # the exact price was not worth knowing before
@@ -146,6 +167,9 @@ class Race:
             guess=_MANY,
         )
         yield from self.factorisations()
+        if self._solve_block is not None:
+            search = _SELDOM * cost.search(m, n, nnz)
+            yield Attempt("auto", "", final=True, prior=search, refine=self._find_blocks)
 
     def factorisations(self) -> Iterator[Attempt]:
         """The forms of ``direct``, which do all their work at once, at a cost that can be predicted."""
@@ -161,14 +185,26 @@ class Race:
             else:
                 attempt.prior = cost.gram(min(m, n), state.gram_pairs)
                 attempt.reason += f", predicted to take {_told(attempt.prior)}"
-            yield attempt
+            if attempt.prior < self._longest:
+                yield attempt
 
     def _price(self, attempt: Attempt) -> None:
         """Predict the cost of a sparse LU from its fill, which takes an ordering."""
         attempt.refine = None
         attempt.prior = self._state.factor_cost if self._state.structurally_nonsingular else math.inf
-        attempt.done = not attempt.prior < _LONGEST_FACTORISATION
+        attempt.done = not attempt.prior < self._longest
         attempt.reason += f", predicted to take {_told(attempt.prior)}"
+
+    def _find_blocks(self, attempt: Attempt) -> None:
+        """See whether there are several blocks, and what they would cost apart."""
+        attempt.refine = None
+        labels, solve = self._state.labels, self._solve_block
+        attempt.done = labels is None or labels.count < 2
+        if labels is None or solve is None or attempt.done:
+            return
+        attempt.prior = apart.price(labels, np.diff(self._state.A.indptr))
+        attempt.reason = f"{labels.count:,} disconnected blocks, solved apart"
+        attempt.start = lambda x: apart.Apart(self._state, self._b, x, solve)
 
     def _starter(self, form: Form, **changed: Any) -> Callable[[FloatArray], Process]:
         options = replace(self._options, **changed) if changed else self._options

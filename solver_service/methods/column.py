@@ -19,16 +19,21 @@ from .process import Drive, Process
 from .registry import Form, MethodSpec, find
 from .result import Certificate, FloatArray, Parameters, Progress, Result, Status, Timings
 from .state import TUNING, State, safe_exponent
+from .team import worthwhile_threads
 from .verification import empty_row_certificate, norm, prove_inconsistent, true_residual, worst_equations
 
 DEFAULT_MAX_EPOCHS = 50_000.0
 """The generous limit that `max_epochs=None` stands for."""
 
+_LOOSEST = 1.0 - 2.0**-20
+_TIGHTEST = 1e-9
 _LARGEST = float(np.finfo(np.float64).max)
 
 
 class Column:
     """One right-hand side b, (m,), with its start x0, (n,) or None for zero.
+
+    `connected` says that A is known to be one block.
 
     Notes
     -----
@@ -36,11 +41,21 @@ class Column:
     neither overflow nor vanish; results are scaled back.
     """
 
-    def __init__(self, state: State, b: FloatArray, x0: FloatArray | None, options: Options) -> None:
+    def __init__(
+        self,
+        state: State,
+        b: FloatArray,
+        x0: FloatArray | None,
+        options: Options,
+        *,
+        connected: bool = False,
+    ) -> None:
+        self._connected = connected
         self._start = time.perf_counter()
         self._prepared_before = state.seconds
         self._state = state
         self._options = options
+        self._threads = worthwhile_threads(options.threads, state.A.nnz)
         self._b_exponent = safe_exponent(b)
         self._x_exponent = self._b_exponent - state.exponent
         # A copy in any case: the caller's may be read-only.
@@ -83,6 +98,7 @@ class Column:
             callback=callback,
             left_out=0.0 if empty is None else empty.bound,
             confirm=self._confirm,
+            threads=self._threads,
         )
         proof = empty
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is noticed by its residual
@@ -104,7 +120,10 @@ class Column:
             spec.require(self._state)
         if self._trivial(monitor):
             return Status.CONVERGED
-        race = Race(self._state, b, self._options) if self._options.method == "auto" else None
+        race = None
+        if self._options.method == "auto":
+            apart = None if self._connected else self._solve_block
+            race = Race(self._state, b, self._options, seconds=monitor.seconds_left, solve_block=apart)
         requested = self._requested(spec, b)
         while True:
             move = next(requested, None) if race is None else race.next()
@@ -124,6 +143,15 @@ class Column:
                     Attempt(spec.name, reason, partial(self._start_form, form, b)),
                     math.inf,
                 )
+
+    def _solve_block(
+        self, state: State, b: FloatArray, x0: FloatArray, rtol: float, monitor: Monitor
+    ) -> Result:
+        """Solve a block that is connected to nothing else, within the limits of the whole."""
+        left = monitor.remaining_epochs * self._state.A.nnz / state.A.nnz
+        options = replace(self._options, rtol=min(rtol, _LOOSEST), atol=0.0, max_epochs=max(left, _TIGHTEST))
+        column = Column(state, b, x0, options, connected=True)
+        return column.solve(deadline=monitor.deadline, should_stop=monitor.should_stop, callback=None)
 
     def _start_form(self, form: Form, b: FloatArray, x: FloatArray) -> Process:
         return form.start(self._state, b, x, self._options)
@@ -149,6 +177,8 @@ class Column:
         self._attempts = [a for a in self._attempts if a is not attempt] + [attempt]
         status: Status | None = None
         try:
+            if attempt.final and math.isfinite(attempt.prior):
+                monitor.expect(1, attempt.prior)
             if attempt.drive is None:
                 assert attempt.start is not None
                 attempt.drive = Drive(attempt.start(monitor.best_x), monitor)
@@ -165,7 +195,9 @@ class Column:
             attempt.reason += "; it ran out of memory"
         finally:
             if attempt.drive is not None:
-                self._parameters = attempt.drive.process.parameters()
+                process = attempt.drive.process
+                self._parameters = process.parameters()
+                attempt.method = self._method = process.method or attempt.method
             attempt.count(monitor, before, monitor.seconds - start)
             attempt.residual = monitor.relative(monitor.best_norm)
         attempt.done = status is not None
@@ -212,7 +244,7 @@ class Column:
         """The true residual, by separate code; that of the x asked about last is remembered."""
         if self._verified is None or self._verified[0] is not x:
             start = time.perf_counter()
-            r = true_residual(self._state.raw, self._b, x)
+            r = true_residual(self._state.raw, self._b, x, self._threads)
             self._verified = (x, r, norm(r))
             self._verify_seconds += time.perf_counter() - start
         return self._verified[1:]
@@ -267,6 +299,7 @@ class Column:
             ),
             advice=status.advice,
             minimum_norm=minimum_norm,
+            forecast=monitor.forecast,
             certificate=None if proof is None else self._unscaled(proof),
             worst_equations=worst_equations(_scaled(r, self._b_exponent)) if explain else None,
         )

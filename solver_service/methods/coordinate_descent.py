@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..kernels import (
     HEAVY_BALL,
+    collect_gradients,
     least_squares_gradient,
     least_squares_momentum_steps,
     least_squares_steps,
@@ -24,7 +25,7 @@ from ..kernels import (
 )
 from .options import Options
 from .result import FloatArray
-from .sampled import Sampled
+from .sampled import Sampled, Size
 from .shuffled import Sampler
 from .single_vector import Equations, Kernels, SingleVector
 from .state import State
@@ -44,8 +45,7 @@ class PositiveDefinite(SingleVector):
             lambda _: Equations(system.raw, system.sign * b / system.norms, system.norms),
             x0,
             scale=system.norms,
-            rows=n,
-            nnz=system.csr.nnz,
+            size=Size(n, n, system.csr.nnz, n),
             passes=n,
             spectrum=lambda fine: system.fine_spectrum if fine else system.spectrum,
             sampler=Sampler(1, lambda _: n, 1, options.seed),
@@ -60,9 +60,7 @@ class LeastSquares(Sampled):
         system = state.shuffled_columns
         m, n = state.A.shape
         super().__init__(
-            rows=system.count,
-            unknowns=m + n,
-            nnz=system.nnz,
+            size=Size(system.count, m + n, system.nnz, system.count),
             passes=n,
             spectrum=lambda fine: system.fine_spectrum if fine else system.spectrum,
             sampler=system.sampler(options.seed),
@@ -82,10 +80,12 @@ class LeastSquares(Sampled):
         self._z = x[self._columns] * self._norms
         self._q = self._b - self._A @ x
         if self.dense:
-            self._zy, self._gz = self._z.copy(), np.zeros_like(self._z)
-            self._qy, self._gq = self._q.copy(), np.zeros_like(self._q)
+            threads = self.rule.threads
+            self._zy, self._gz = self._z.copy(), np.zeros((threads, self._z.size))
+            self._qy, self._gq = self._q.copy(), np.zeros((threads, self._q.size))
         else:
-            self._zy, self._gz, self._qy, self._gq = self._z, self._z, self._q, self._q
+            self._zy, self._gz = self._z, self._z[np.newaxis]
+            self._qy, self._gq = self._q, self._q[np.newaxis]
 
     def solution(self) -> FloatArray:
         """Put z back in the caller's order and scale; empty columns keep what x0 had."""
@@ -125,20 +125,22 @@ class LeastSquares(Sampled):
             rule.kind,
             self._z,
             self._zy,
-            self._gz,
+            self._gz[0],
             self._q,
             self._qy,
-            self._gq,
+            self._gq[0],
             self._ramp,
         )
         return 0.0
 
-    def _gradient(self, chunk: int, order: NDArray[np.uint32]) -> float:  # noqa: ARG002
-        least_squares_gradient(*self._raw, order, self._qy, self._gz, self._gq)
+    def _gradient(self, chunk: int, order: NDArray[np.uint32], thread: int) -> float:  # noqa: ARG002
+        least_squares_gradient(*self._raw, order, self._qy, self._gz[thread], self._gq[thread])
         return 0.0
 
     def _update(self) -> None:
         rule = self.rule
+        collect_gradients(self._gz)
+        collect_gradients(self._gq)
         least_squares_update(
             rule.kind,
             rule.eta / rule.batch,
@@ -146,8 +148,8 @@ class LeastSquares(Sampled):
             self._ramp,
             self._z,
             self._zy,
-            self._gz,
+            self._gz[0],
             self._q,
             self._qy,
-            self._gq,
+            self._gq[0],
         )

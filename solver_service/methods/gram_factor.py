@@ -11,8 +11,8 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import csr_array
 
 from ..kernels import RawCSR, accumulate_gram
-from .monitor import BLOCK_ENTRIES
 from .result import FloatArray
+from .team import BLOCK_ENTRIES
 
 _SHIFT = 4.0
 _LARGER = 100.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..kernels import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
 from .options import Options
 from .result import FloatArray
+from .sampled import Size
 from .single_vector import Equations, Kernels, SingleVector
 from .state import State
 
@@ -27,6 +28,8 @@ class Kaczmarz(SingleVector):
         if batch != "auto" and _BATCHES * batch > system.count // system.chunks:
             system = state.shuffled_rows  # batches do not reach from one chunk into the next
 
+        largest = system.count if system.chunks == 1 else system.count // (_BATCHES * system.chunks)
+
         def equations(number: int) -> Equations:
             chunk = system.chunk(number)
             return Equations(chunk.raw, b[chunk.rows] / chunk.norms, chunk.norms)
@@ -36,8 +39,7 @@ class Kaczmarz(SingleVector):
             equations,
             x0,
             scale=1.0,
-            rows=system.count,
-            nnz=system.nnz,
+            size=Size(system.count, x0.size, system.nnz, largest),
             passes=state.A.shape[0],
             spectrum=lambda fine: system.fine_spectrum if fine else system.spectrum,
             sampler=system.sampler(options.seed),

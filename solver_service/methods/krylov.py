@@ -12,13 +12,14 @@ from abc import abstractmethod
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg, lsmr, lsqr
 
 from . import cost
 from .monitor import Interrupted, Monitor
+from .options import Options
 from .process import Process
-from .result import FloatArray, Status
+from .products import Product
+from .result import FloatArray, Parameters, Status
 from .state import State
 
 _ENOUGH = 16
@@ -33,7 +34,7 @@ LEAST_SQUARES_TOLERANCE = 1e-13
 class Watched(LinearOperator):
     """A as an operator whose products are counted, and ask the monitor whether to go on."""
 
-    def __init__(self, A: csr_array, AT: csr_array, monitor: Monitor) -> None:
+    def __init__(self, A: Product, AT: Product, monitor: Monitor) -> None:
         super().__init__(np.dtype(np.float64), A.shape)  # type: ignore[call-arg]  # the stubs lack it
         self.products = 0
         self._A, self._AT, self._monitor = A, AT, monitor
@@ -44,10 +45,9 @@ class Watched(LinearOperator):
     def _rmatvec(self, v: FloatArray) -> FloatArray:
         return self._product(self._AT, v)
 
-    def _product(self, M: csr_array, v: FloatArray) -> FloatArray:
-        self._monitor.tick()
+    def _product(self, M: Product, v: FloatArray) -> FloatArray:
+        w = M(v.ravel(), self._monitor.tick)
         self.products += 1
-        w: FloatArray = M @ v.ravel()
         return w
 
 
@@ -63,15 +63,15 @@ class _Chunked(Process):
     _epochs_per_iteration: float
     _price: staticmethod[[int, int, int], float]
 
-    def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
-        self._A = state.A
+    def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
+        self._A = Product(state.A, options.threads)
         self._b = b
         self._x = x0.copy()
         # A restart forgets the Krylov space, so the first chunk is long enough for most systems; but a chunk
         # of LSQR shows no x before its end, so of large matrices it takes a fraction of a second.
         enough = enough_iterations(self._A.shape)
-        cost = 2 * self._A.nnz + _VECTORS * sum(self._A.shape)
-        self._step_cost = self._price(*self._A.shape, self._A.nnz)
+        cost = 2 * state.A.nnz + _VECTORS * sum(state.A.shape)
+        self._step_cost = self._price(*state.A.shape, state.A.nnz)
         self._length = min(enough, max(_SHORTEST, _CHUNK_ENTRIES // cost))
         self._last_norm = math.inf
         self.patience = self._epochs_per_iteration * enough
@@ -81,7 +81,7 @@ class _Chunked(Process):
         length = int(min(self._length, monitor.remaining_epochs / self._epochs_per_iteration * (1 + 1e-12)))
         if length < 1:
             return Status.MAX_EPOCHS
-        r = self._b - self._A @ self._x
+        r = self._b - self._A(self._x)
         norm = float(np.linalg.norm(r))
         if norm <= monitor.target or not math.isfinite(norm) or norm > 0.9 * self._last_norm:
             return Status.STAGNATED
@@ -105,6 +105,10 @@ class _Chunked(Process):
         """x after the last chunk, or where CG was interrupted."""
         return self._x
 
+    def parameters(self) -> Parameters:
+        """None but the threads."""
+        return Parameters(threads=self._A.threads)
+
 
 class Lsqr(_Chunked):
     """LSQR. One iteration is one product with A and one with Aᵀ: two epochs."""
@@ -112,9 +116,9 @@ class Lsqr(_Chunked):
     _epochs_per_iteration = 2.0
     _price = staticmethod(cost.lsmr_step)
 
-    def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
-        super().__init__(state, b, x0)
-        self._AT = state.AT
+    def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
+        super().__init__(state, b, x0, options)
+        self._AT = Product(state.AT, options.threads)
 
     def _chunk(self, monitor: Monitor, r: FloatArray, norm: float, length: int) -> bool | None:
         operator = Watched(self._A, self._AT, monitor)

@@ -7,14 +7,17 @@ shows x only when it returns: a time limit, a cancelled request or a progress re
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from . import cost
 from .krylov import LEAST_SQUARES_TOLERANCE, enough_iterations
 from .monitor import Monitor
+from .options import Options
 from .process import Process
-from .result import FloatArray, Status
+from .products import Product
+from .result import FloatArray, Parameters, Status
 from .state import State
 
 _GROWTH = 20
@@ -26,8 +29,8 @@ class Lsmr(Process):
 
     row_space = True
 
-    def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
-        self._A, self._AT = state.A, state.AT
+    def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
+        self._A, self._AT = Product(state.A, options.threads), Product(state.AT, options.threads)
         self._b = b
         self._x = x0.copy()
         self._steps = 0
@@ -39,13 +42,13 @@ class Lsmr(Process):
 
     def _begin(self) -> bool:
         """(Re)start from x; False if there is nothing left to do, or the last start has not helped."""
-        r = self._b - self._A @ self._x
+        r = self._b - self._A(self._x)
         beta = float(np.linalg.norm(r))
         if beta == 0.0 or not beta < 0.9 * self._started_from:
             return False
         self._started_from = beta
         self._u = r / beta
-        self._v = self._AT @ self._u
+        self._v = self._AT(self._u)
         alpha = float(np.linalg.norm(self._v))
         if alpha == 0.0 or not math.isfinite(alpha):
             return False
@@ -68,8 +71,7 @@ class Lsmr(Process):
         if self._ended and not self._begin():
             return Status.STAGNATED
         for _ in range(length):
-            monitor.tick()
-            self._step()
+            self._step(monitor.tick)
             self._steps += 1
             monitor.work.iterations += 1
             monitor.work.epochs += 2.0
@@ -81,16 +83,16 @@ class Lsmr(Process):
                 break
         return None
 
-    def _step(self) -> None:
+    def _step(self, tick: Callable[[], None]) -> None:
         u, v = self._u, self._v
         u *= -self._alpha
-        u += self._A @ v
+        u += self._A(v, tick)
         beta = float(np.linalg.norm(u))
         alpha = 0.0
         if beta > 0.0:
             u /= beta
             v *= -beta
-            v += self._AT @ u
+            v += self._AT(u, tick)
             alpha = float(np.linalg.norm(v))
             if alpha > 0.0:
                 v /= alpha
@@ -115,3 +117,7 @@ class Lsmr(Process):
     def solution(self) -> FloatArray:
         """The iterate."""
         return self._x
+
+    def parameters(self) -> Parameters:
+        """None but the threads."""
+        return Parameters(threads=self._A.threads)

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import math
 
+_HANDOVER = 20_000
+_AMPLE = 2.0
+
 
 def step_size(batch: int, lambda_max: float, *, full: bool = False) -> float:
     """η = 1/(1/B + (1 − 1/B)·λ); with the full gradient (`full`), which has no noise, 1/λ."""
@@ -53,3 +56,17 @@ def automatic_batch(rows: int, columns: int, entries: int, saturation: float) ->
     """
     batch = math.ceil(4.0 * columns * rows / max(entries, 1))
     return batch if 1 < batch <= min(saturation, rows) else 1
+
+
+def entries_per_thread(columns: int) -> int:
+    """Entries of a batch that are worth a thread, for the hand-over and a gradient of its own."""
+    return _HANDOVER + 2 * columns
+
+
+def parallel_batch(rows: int, columns: int, entries: int, most: float, threads: int) -> int:
+    """Choose a batch of at most `most` rows that occupies as many of the threads as can be, else 1."""
+    for team in range(threads, 1, -1):
+        batch = math.ceil(_AMPLE * team * entries_per_thread(columns) * rows / max(entries, 1))
+        if batch <= min(most, rows):
+            return batch
+    return 1

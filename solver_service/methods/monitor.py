@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels import RawCSR, residual, squared_norm
-from .result import FloatArray, HistoryPoint, Progress, Status
-
-BLOCK_ENTRIES = 1_000_000
-"""Most entries touched between two looks at the cancel flag: a few milliseconds of work."""
+from .result import FloatArray, Forecast, HistoryPoint, Progress, Status
+from .team import blocks, in_parallel, parts
 
 _HISTORY_LENGTH = 200
 _HISTORY_RATIO = 1.02
@@ -58,6 +56,8 @@ class Monitor:
         Norm of the part of b that belongs to empty rows, and is not in `b` here.
     confirm : callable or None
         ‖b − A x‖ by separate, more exact code: asked before a residual is said to meet the target.
+    threads : int
+        To measure with.
     callback : callable or None
         Told a `Progress` whenever the residual was measured; True ends the solve.
     """
@@ -75,6 +75,7 @@ class Monitor:
         callback: Callable[[Progress], object] | None = None,
         left_out: float = 0.0,
         confirm: Callable[[FloatArray], float] | None = None,
+        threads: int = 1,
     ) -> None:
         self.target = target
         self.max_epochs = max_epochs
@@ -86,20 +87,27 @@ class Monitor:
         self.best_x: FloatArray = x0
         self.best_norm = self._b_norm
         self._r = np.empty_like(b)
-        self._deadline = deadline
-        self._should_stop = should_stop
+        self.deadline = deadline
+        self.should_stop = should_stop
         self._callback = callback
         self._confirm = confirm
         self._start = time.monotonic()
+        self._expected: tuple[float, float] | None = None
+        self._told: tuple[float, float] | None = None
         self._history: list[HistoryPoint] = []
         self._ratio = _HISTORY_RATIO
-        rows = max(1, BLOCK_ENTRIES * A.rows // (A.nnz + A.rows))
-        self._blocks = [(i, min(i + rows, A.rows)) for i in range(0, A.rows, rows)]
+        self.threads = threads
+        self._parts = [blocks(A.indptr, *part) for part in parts(A.indptr, threads)]
 
     @property
     def seconds(self) -> float:
         """Seconds since the solve began."""
         return time.monotonic() - self._start
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the deadline, infinity without one."""
+        return math.inf if self.deadline is None else self.deadline - time.monotonic()
 
     @property
     def remaining_epochs(self) -> float:
@@ -128,9 +136,9 @@ class Monitor:
 
     def tick(self) -> None:
         """Raise `Interrupted` if the solve has to end now. Cheap: call it every few milliseconds of work."""
-        if self._should_stop is not None and self._should_stop():
+        if self.should_stop is not None and self.should_stop():
             raise Interrupted(Status.CANCELLED)
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
             raise Interrupted(Status.TIME_LIMIT)
 
     def measure(self, x: FloatArray, *, promising: bool = False) -> float:
@@ -140,10 +148,7 @@ class Monitor:
         """
         norm = 0.0
         if self._confirm is None or not promising:
-            for start, stop in self._blocks:
-                self.tick()
-                residual(*self._A, self._b, x, start, stop, self._r)
-            norm = math.sqrt(squared_norm(self._r))
+            norm = self._residual_norm(x, self.tick)
         if norm <= self.target:
             self.tick()
             x = x.copy()
@@ -153,16 +158,55 @@ class Monitor:
             return math.inf
         if self._callback is not None:
             work = self.work
-            progress = Progress(work.iterations, work.epochs, self.seconds, self.relative(norm))
+            seconds = self.seconds
+            progress = Progress(
+                work.iterations,
+                work.epochs,
+                seconds,
+                self.relative(norm),
+                None if self._expected is None else max(self._expected[0], work.iterations),
+                None
+                if self._expected is None
+                else max(self._expected[1] - work.cost, 0.0) * self._seconds_per_cost(),
+            )
             answer = self._callback(progress)
             if isinstance(answer, bool | np.bool_) and answer:
                 raise Interrupted(Status.CANCELLED)
         return norm
 
+    def expect(self, iterations: float, price: float) -> None:
+        """Told what the method at work is expected to need still: iterations, and their cost."""
+        if not math.isfinite(price):
+            self._expected = None
+            return
+        self._expected = (self.work.iterations + iterations, self.work.cost + price)
+        if self._told is None and self.work.cost > 0.0:
+            seconds = self.seconds + price * self._seconds_per_cost()
+            self._told = (self.work.iterations + iterations, seconds)
+
+    def _seconds_per_cost(self) -> float:
+        return self.seconds / self.work.cost if self.work.cost > 0.0 else 0.0
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """The first expectation, and what has become of it; None if there never was one."""
+        if self._told is None:
+            return None
+        return Forecast(*self._told, self.work.iterations, self.seconds)
+
     def settle(self, x: FloatArray) -> None:
         """Measure without looking at limits: the last look at an iterate when a solve is interrupted."""
-        residual(*self._A, self._b, x, 0, self._A.rows, self._r)
-        self._judge(x, math.sqrt(squared_norm(self._r)))
+        self._judge(x, self._residual_norm(x, lambda: None))
+
+    def _residual_norm(self, x: FloatArray, tick: Callable[[], None]) -> float:
+        def part(number: int) -> float:
+            for start, stop in self._parts[number]:
+                tick()
+                residual(*self._A, self._b, x, start, stop, self._r)
+            return 0.0
+
+        in_parallel(part, len(self._parts))
+        return math.sqrt(squared_norm(self._r))
 
     def _judge(self, x: FloatArray, norm: float) -> None:
         if not math.isfinite(norm):

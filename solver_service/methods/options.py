@@ -130,7 +130,7 @@ class Options:
     threads: int | None = _option(
         None,
         "integer",
-        "most threads inside one solve (one is used so far); null: all cores (over HTTP: 1)",
+        "most threads inside one solve, on large matrices; null: all cores (over HTTP: 1)",
         nullable=True,
         minimum=1,
         maximum=1024,

@@ -15,6 +15,7 @@ _STALL_FACTOR = 0.9
 _DIVERGED = 1e4
 _LONGEST_GAP = 16.0
 _MOST_POINTS = 256
+_KNOWN = 4
 
 
 class Process(ABC):
@@ -41,6 +42,11 @@ class Process(ABC):
     @property
     def residual_estimate(self) -> float | None:
         """An estimate of ‖b − A x‖ at hand, None where each piece of work is worth a measurement."""
+        return None
+
+    @property
+    def method(self) -> str | None:
+        """What really runs, where that is not the method it was started for."""
         return None
 
     @property
@@ -126,7 +132,9 @@ class Drive:
                     return Status.STAGNATED
                 continue
             process.check(norm)
-            pace.measured(norm, estimate)
+            pace.measured(norm, process.residual_estimate)
+            if len(pace.points) >= _KNOWN:
+                monitor.expect(*pace.outlook(monitor.target))
             if monitor.remaining_epochs <= 0.0:
                 return Status.MAX_EPOCHS
             if pace.stalled:
@@ -149,11 +157,12 @@ class _Pace:
         self._bias = 1.0
         self._curve: list[tuple[float, float]] = [(0.0, monitor.best_norm)]
         self._budget = math.inf
-        self._seen = (0.0, 0.0)
+        self._iterations = 0
+        self._seen = (0.0, 0.0, 0)
 
     def resume(self, monitor: Monitor, budget: float) -> None:
         """Enter the loop (again): what others did meanwhile does not count."""
-        self._seen = (monitor.work.epochs, monitor.work.cost)
+        self._seen = (monitor.work.epochs, monitor.work.cost, monitor.work.iterations)
         self._budget = self.cost + budget
 
     def count(self, monitor: Monitor) -> None:
@@ -161,7 +170,8 @@ class _Pace:
         work = monitor.work
         self._epochs += work.epochs - self._seen[0]
         self.cost += work.cost - self._seen[1]
-        self._seen = (work.epochs, work.cost)
+        self._iterations += work.iterations - self._seen[2]
+        self._seen = (work.epochs, work.cost, work.iterations)
 
     @property
     def exhausted(self) -> bool:
@@ -204,6 +214,11 @@ class _Pace:
             # must not make the rest look like a stall.
             earlier = next(value for epochs, value in self._curve if epochs >= 0.25 * spent)
             self.stalled = best > _STALL_FACTOR * earlier and len(self._curve) > 2
+
+    def outlook(self, target: float) -> tuple[float, float]:
+        """Iterations and cost still needed."""
+        price = self.forecast(target)
+        return price * self._iterations / self.cost if self.cost > 0.0 else math.inf, price
 
     def forecast(self, target: float) -> float:
         """Extrapolate the decay over the later half of the work."""

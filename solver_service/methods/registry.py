@@ -174,20 +174,20 @@ METHODS: dict[str, MethodSpec] = {
             "lsqr",
             "SciPy's LSQR: any shape; minimum-norm and least-squares solutions.",
             COMMON | {"minimum_norm"},
-            lambda _: (Form(lambda state, b, x0, _: Lsqr(state, b, x0)),),
+            lambda _: (Form(Lsqr),),
         ),
         MethodSpec(
             "lsmr",
             "LSMR as in SciPy, but to be watched and stopped at any step: any shape; minimum-norm and "
             "least-squares solutions.",
             COMMON | {"minimum_norm"},
-            lambda _: (Form(lambda state, b, x0, _: Lsmr(state, b, x0)),),
+            lambda _: (Form(Lsmr),),
         ),
         MethodSpec(
             "cg",
             "SciPy's conjugate gradients: symmetric positive (semi)definite matrices.",
             COMMON | {"minimum_norm"},
-            lambda _: (Form(lambda state, b, x0, _: ConjugateGradients(state, b, x0)),),
+            lambda _: (Form(ConjugateGradients),),
             _require_symmetric("cg"),
         ),
         MethodSpec(

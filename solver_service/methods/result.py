@@ -48,12 +48,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a running solve knows about itself; `relative_residual` was measured, not estimated."""
+    """What a running solve knows about itself.
+
+    `relative_residual` was measured, not estimated. `expected_iterations`, in all, and `eta_seconds`, from
+    now, extrapolate the decay observed so far; they are None while there is none.
+    """
 
     iterations: int
     epochs: float
     seconds: float
     relative_residual: float
+    expected_iterations: float | None = None
+    eta_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Expected iterations and seconds as told after the first phase, and what they became."""
+    """Expected iterations and seconds in all, as told when a first rate was known, and what they became."""
 
     expected_iterations: float
     expected_seconds: float

@@ -6,19 +6,29 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import HEAVY_BALL, NESTEROV
 from . import cost
-from .momentum import automatic_batch, critical_damping, momentum_parameter, saturation_batch, step_size
-from .monitor import BLOCK_ENTRIES, Monitor
+from .momentum import (
+    automatic_batch,
+    critical_damping,
+    entries_per_thread,
+    momentum_parameter,
+    parallel_batch,
+    saturation_batch,
+    step_size,
+)
+from .monitor import Monitor
 from .options import Options
 from .process import Process
 from .result import FloatArray, Parameters, Status
 from .shuffled import Sampler
 from .spectrum import Spectrum
+from .team import BLOCK_ENTRIES, in_parallel, worthwhile_threads
 
 _LEAST_ENTRIES = 8192
 _PIECES_PER_EPOCH = 16
@@ -27,19 +37,30 @@ _GROWTH = 0.125
 _MOST_RECOVERIES = 20
 
 
+class Size(NamedTuple):
+    """Of the scaled system that is sampled; automatic batches are not larger than `largest_batch`."""
+
+    rows: int
+    unknowns: int
+    nnz: int
+    largest_batch: int
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Batch, step and momentum for one spectrum, with what the caller fixed."""
+    """Batch, step, momentum and threads for one spectrum, with what the caller fixed."""
 
     batch: int
     eta: float
     beta: float
     kind: int
     ramped: bool
+    threads: int = 1
 
     @classmethod
-    def of(cls, spectrum: Spectrum, inflation: float, rows: int, columns: int, nnz: int, o: Options) -> Rule:
-        """Apply the rule of `momentum.py` to `rows` scaled rows with `nnz` entries and `columns` unknowns."""
+    def of(cls, spectrum: Spectrum, inflation: float, size: Size, o: Options) -> Rule:
+        """Apply the rule of `momentum.py` to scaled rows."""
+        rows, nnz = size.rows, size.nnz
         lambda_max = min(1.0, inflation * spectrum.safe_lambda)
         mu = spectrum.mu if spectrum.mu > 0.0 else None
         if o.batch_size != "auto":
@@ -47,7 +68,13 @@ class Rule:
         elif mu is None or o.momentum == "none":
             batch = 1
         else:
-            batch = automatic_batch(rows, columns, nnz, saturation_batch(lambda_max, mu))
+            saturation = saturation_batch(lambda_max, mu)
+            most, threads = min(saturation, size.largest_batch), worthwhile_threads(o.threads, nnz)
+            batch = max(
+                automatic_batch(rows, size.unknowns, nnz, saturation),
+                parallel_batch(rows, size.unknowns, nnz, most, threads),
+            )
+        threads = worthwhile_threads(o.threads, batch * nnz / rows, entries_per_thread(size.unknowns))
         full = batch == rows and batch > 1
         eta = step_size(batch, lambda_max, full=full) if o.step_size is None else o.step_size
         heavy_ball = o.momentum == "heavy_ball"
@@ -62,7 +89,7 @@ class Rule:
             if not heavy_ball and not full and mu is not None and spectrum.settled:
                 beta = min(beta, critical_damping(eta, mu))
         ramped = beta > 0.0 and not heavy_ball and o.beta is None
-        return cls(batch, eta, beta, HEAVY_BALL if heavy_ball else NESTEROV, ramped)
+        return cls(batch, eta, beta, HEAVY_BALL if heavy_ball else NESTEROV, ramped, threads)
 
 
 class Sampled(Process):
@@ -70,8 +97,7 @@ class Sampled(Process):
 
     Parameters
     ----------
-    rows, unknowns, nnz : int
-        Of the scaled system that is sampled.
+    size : Size
     passes : int
         Rows (columns) of A that make one epoch, the left-out zero rows included.
     spectrum : callable
@@ -85,15 +111,13 @@ class Sampled(Process):
     def __init__(
         self,
         *,
-        rows: int,
-        unknowns: int,
-        nnz: int,
+        size: Size,
         passes: int,
         spectrum: Callable[[bool], Spectrum],
         sampler: Sampler,
         options: Options,
     ) -> None:
-        self._rows, self._unknowns, self._nnz, self._passes = rows, unknowns, nnz, passes
+        self._size, self._rows, self._passes = size, size.rows, passes
         # Single rows take the step 1 and no momentum, whatever the spectrum. Of the others heavy ball is
         # damped by μ, for which it needs a better one; Nesterov finds its damping by restarts.
         single = options.batch_size == 1 and options.beta is None
@@ -103,12 +127,13 @@ class Sampled(Process):
         self._recoveries = 0
         self._sampler = sampler
         self.rule = self._make_rule()
-        entries_per_row = max(1.0, nnz / max(rows, 1))
+        rows = size.rows
+        entries_per_row = max(1.0, size.nnz / max(rows, 1))
         self._most_rows = max(1, int(BLOCK_ENTRIES / entries_per_row))
         piece = min(
             self._most_rows, max(rows // _PIECES_PER_EPOCH, math.ceil(_LEAST_ENTRIES / entries_per_row))
         )
-        dense = unknowns if self.dense else 0
+        dense = size.unknowns if self.dense else 0
         affordable = int(BLOCK_ENTRIES / (self.rule.batch * entries_per_row + dense))
         self._most_batches = max(1, min(piece // self.rule.batch, affordable))
         # A small system may need less than an epoch, or a few: begin with little.
@@ -121,14 +146,18 @@ class Sampled(Process):
 
     @property
     def dense(self) -> bool:
-        """Whether steps go through a gradient vector: with momentum, and for batches cut into segments."""
-        return self.rule.beta > 0.0 or self.rule.batch > self._most_rows
+        """Whether steps go through a gradient vector: with momentum, and for batches cut into parts."""
+        return self.rule.beta > 0.0 or self._in_parts
+
+    @property
+    def _in_parts(self) -> bool:
+        return self.rule.threads > 1 or self.rule.batch > self._most_rows
 
     def _make_rule(self) -> Rule:
         if self._spectrum is None:
             step = self._options.step_size
             return Rule(1, 1.0 if step is None else step, 0.0, NESTEROV, ramped=False)
-        return Rule.of(self._spectrum, self._inflation, self._rows, self._unknowns, self._nnz, self._options)
+        return Rule.of(self._spectrum, self._inflation, self._size, self._options)
 
     @property
     def residual_estimate(self) -> float | None:
@@ -149,11 +178,10 @@ class Sampled(Process):
             return Status.MAX_EPOCHS
         total = 0.0
         for chunk, order in self._sampler.take(batches, batch):
-            if batch > self._most_rows:
-                for start in range(0, order.size, self._most_rows):
-                    monitor.tick()
-                    total += self._gradient(chunk, order[start : start + self._most_rows])
-                self._update()
+            if self._in_parts:
+                for start in range(0, order.size, batch):
+                    total += self._gather(chunk, order[start : start + batch], monitor.tick)
+                    self._update()
             elif self.rule.beta > 0.0:
                 total += self._momentum_steps(chunk, order)
             else:
@@ -171,6 +199,21 @@ class Sampled(Process):
         grown = int(_GROWTH * self._touched) // batch
         self._batches = min(max(self._batches, grown), self._most_batches)
         return None
+
+    def _gather(self, chunk: int, order: NDArray[np.uint32], tick: Callable[[], None]) -> float:
+        """Find the gradient of one batch: each thread that of its part, in segments, then their sum."""
+        threads = self.rule.threads
+        width = -(-order.size // threads)
+
+        def gather(number: int) -> float:
+            part = order[number * width : (number + 1) * width]
+            total = 0.0
+            for start in range(0, part.size, self._most_rows):
+                tick()
+                total += self._gradient(chunk, part[start : start + self._most_rows], number)
+            return total
+
+        return math.fsum(in_parallel(gather, threads))
 
     def recover(self, x: FloatArray) -> bool:
         """Restart from `x` as if λ were twice as large, unless the caller fixed the step."""
@@ -200,6 +243,7 @@ class Sampled(Process):
             stable_rank=None if spectrum is None else spectrum.stable_rank,
             lambda_max=None if spectrum is None else spectrum.lambda_max,
             kappa=None if spectrum is None else spectrum.kappa,
+            threads=rule.threads,
             seed=self._options.seed,
         )
 
@@ -220,12 +264,12 @@ class Sampled(Process):
         """Batches with momentum; returns the same."""
 
     @abstractmethod
-    def _gradient(self, chunk: int, order: NDArray[np.uint32]) -> float:
-        """Add a segment of a batch to the gradient; returns the same."""
+    def _gradient(self, chunk: int, order: NDArray[np.uint32], thread: int) -> float:
+        """Add a segment of a batch to the gradient of a thread; returns the same."""
 
     @abstractmethod
     def _update(self) -> None:
-        """Make the update of one batch from the gradient gathered."""
+        """Make the update of one batch from the gradients of all threads."""
 
     def _estimated_norm(self, total: float, sampled: int) -> float | None:
         return math.sqrt(total * self._rows / sampled)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import HEAVY_BALL, RawCSR, damped_beta, momentum_update, restart
+from ..kernels import HEAVY_BALL, RawCSR, collect_gradients, damped_beta, momentum_update, restart
 from .options import Options
 from .result import FloatArray
-from .sampled import Sampled
+from .sampled import Sampled, Size
 from .shuffled import Sampler
 from .spectrum import Spectrum
 
@@ -43,7 +43,7 @@ class SingleVector(Sampled):
     x0 : ndarray, (n,)
     scale : ndarray, (n,), or float
         z = scale·x.
-    rows, nnz, passes, spectrum, sampler, options
+    size, passes, spectrum, sampler, options
         See `Sampled`.
     """
 
@@ -54,17 +54,14 @@ class SingleVector(Sampled):
         x0: FloatArray,
         *,
         scale: FloatArray | float,
-        rows: int,
-        nnz: int,
+        size: Size,
         passes: int,
         spectrum: Callable[[bool], Spectrum],
         sampler: Sampler,
         options: Options,
     ) -> None:
         super().__init__(
-            rows=rows,
-            unknowns=x0.size,
-            nnz=nnz,
+            size=size,
             passes=passes,
             spectrum=spectrum,
             sampler=sampler,
@@ -79,7 +76,9 @@ class SingleVector(Sampled):
 
     def _restart(self, x: FloatArray) -> None:
         self._z = x * self._scale
-        self._y, self._g = (self._z.copy(), np.zeros_like(x)) if self.dense else (self._z, self._z)
+        self._y, self._gathered = self._z, self._z[np.newaxis]
+        if self.dense:
+            self._y, self._gathered = self._z.copy(), np.zeros((self.rule.threads, x.size))
 
     def solution(self) -> FloatArray:
         """x = z/scale; of heavy ball, y is the later iterate."""
@@ -99,17 +98,18 @@ class SingleVector(Sampled):
 
     def _momentum_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
         rule = self.rule
-        vectors = (self._z, self._y, self._g, self._ramp)
+        vectors = (self._z, self._y, self._gathered[0], self._ramp)
         return self._kernels.momentum(
             *self._system(chunk), order, rule.batch, rule.eta, rule.beta, rule.kind, *vectors
         )
 
-    def _gradient(self, chunk: int, order: NDArray[np.uint32]) -> float:
-        return self._kernels.gradient(*self._system(chunk), order, self._y, self._g)
+    def _gradient(self, chunk: int, order: NDArray[np.uint32], thread: int) -> float:
+        return self._kernels.gradient(*self._system(chunk), order, self._y, self._gathered[thread])
 
     def _update(self) -> None:
         rule = self.rule
         beta = damped_beta(rule.beta, self._ramp)
-        turn = momentum_update(rule.kind, rule.eta / rule.batch, beta, self._z, self._y, self._g)
+        collect_gradients(self._gathered)
+        turn = momentum_update(rule.kind, rule.eta / rule.batch, beta, self._z, self._y, self._gathered[0])
         if turn > 0.0 and rule.ramped:
             restart(rule.kind, self._z, self._y, self._ramp)

@@ -126,7 +126,7 @@ def solve(
     b : array_like, (m,) or (m, k)
         One right-hand side, or k of them.
     method : str, default "auto"
-        auto, kaczmarz, coordinate_descent, lsqr, lsmr, cg or direct.
+        auto, kaczmarz, coordinate_descent, cgmn, ssor_cgls, ssor_cg, lsqr, lsmr, cg or direct.
     rtol, atol : float, default 1e-6 and 0
         The stopping rule.
     max_epochs : float, optional
@@ -144,9 +144,10 @@ def solve(
     x0 : array_like, (n,) or (n, k), optional
         Where to start.
     seed : int, default 0
-        Seed of the sampling: same input, options and seed give the same bits.
+        Seed of the sampling: same input, options, seed and number of threads give the same bits.
     threads : int, optional
-        Threads inside one solve.
+        Most threads inside one solve, all cores unless given. A matrix that is too small to gain by more gets
+        one; ``parameters.threads`` says how many worked.
     callback : callable, optional
         Called with a `Progress` whenever the residual was measured; returning True stops the solve.
 

@@ -13,11 +13,12 @@ import numpy as np
 from ..kernels import advance_symmetric, forward_substitution, lower_product
 from . import cost
 from .krylov import enough_iterations
-from .monitor import BLOCK_ENTRIES, Monitor
+from .monitor import Monitor
 from .process import Process
 from .result import FloatArray, Status
 from .state import State
 from .sweeps import RELAXATION
+from .team import BLOCK_ENTRIES
 
 _GROWTH = 8
 _DRIFTED = 0.1

@@ -29,6 +29,7 @@ class SsorCgls(Sweeps):
         self._system = system
         self._b = b if system.scale is None else b * system.scale
         self._parts = parts(system.raw.indptr, self.threads)
+        self.threads = len(self._parts)
         self._h = np.empty((len(self._parts), m))
         self._r, self._q = np.empty(m), np.zeros(m)
         self._s, self._p, self._t = np.empty(n), np.zeros(n), np.zeros(n)

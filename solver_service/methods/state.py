@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..kernels import RawCSR, largest_magnitude
-from ..problems import parallel
+from ..problems import components, parallel
+from ..problems.components import Block, Labels
 from ..problems.matrix import Matrix
 from ..problems.parallel import ParallelRows
 from . import factorization
@@ -99,6 +100,18 @@ class State:
     def row_norms(self) -> FloatArray:
         """Euclidean norms of the rows of `A`, (m,)."""
         return self._part("row_norms", lambda: row_norms(self.A))
+
+    @property
+    def labels(self) -> Labels | None:
+        """Which disconnected block each row and column belongs to; None if A is too large to be searched."""
+        return self._part("labels", lambda: components.label(self.matrix))
+
+    @property
+    def blocks(self) -> list[tuple[Block, State]]:
+        """The disconnected blocks, as systems of their own."""
+        return self._part(
+            "blocks", lambda: [(block, State(block.matrix)) for block in components.split(self.matrix)]
+        )
 
     @property
     def parallel_rows(self) -> ParallelRows:
@@ -249,7 +262,9 @@ class State:
         """Bytes of the matrix and of what was derived so far (factors: their entries)."""
         total = csr_nbytes(self.matrix.csr)
         for part in list(self._parts.values()):
-            if isinstance(part, csr_array):
+            if isinstance(part, list):
+                total += sum(state.nbytes for _, state in part)
+            elif isinstance(part, csr_array):
                 total += csr_nbytes(part)
             elif not isinstance(part, np.ndarray):
                 total += int(getattr(part, "nbytes", 0))

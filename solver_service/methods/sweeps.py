@@ -14,14 +14,14 @@ import numpy as np
 
 from . import cost
 from .krylov import enough_iterations
-from .monitor import BLOCK_ENTRIES, Monitor
+from .monitor import Monitor
 from .options import Options
 from .process import Process
 from .result import FloatArray, Parameters, Status
-from .team import worthwhile_threads
+from .team import BLOCK_ENTRIES, worthwhile_threads
 
 RELAXATION = 1.0
-"""ω. Under conjugate gradients 1 is the best or nearly so: on 42 of 47 real matrices within 10 % of 1.4."""
+"""ω. Of 47 real matrices 4 took over 10 % fewer steps with 1.4, and most took more."""
 
 _GROWTH = 8
 _DRIFTED = 0.1
@@ -91,7 +91,7 @@ class Sweeps(Process):
         work.cost += self._step_cost * done
         gamma, squares = float(self._scalars[0]), float(self._scalars[1])
         # Where the gradient vanishes x is a (least-squares) solution; the residual tells which.
-        self._ended = done == 0 or not gamma > _LEAST_SQUARES**2 * squares
+        self._ended = (done == 0 and squares > goal) or not gamma > _LEAST_SQUARES**2 * squares
         return None
 
     @property
@@ -104,20 +104,16 @@ class Sweeps(Process):
         own = math.sqrt(max(float(self._scalars[1]), 0.0))
         if self._exact:
             lost = abs(own - norm) > _DRIFTED * norm
-        elif not self._known:
-            lost = False
-            self._factor = norm / own if own > 0.0 else 1.0
-            self._known = True
         else:
-            lost = norm > _LOST * self._factor * own
-            if not lost and own > 0.0:
-                self._factor = norm / own
+            lost = self._known and norm > _LOST * self._factor * own
+        if not lost and own > 0.0:
+            self._factor, self._known = norm / own, True
         if lost and norm > 0.0 and math.isfinite(norm):
             # A restart that did not help means that rounding lets x come no nearer.
             self._ended = not norm < _HELPED * self._restarted_from
             if not self._ended:
                 self._restarted_from = norm
-                self._known = self._exact
+                self._factor, self._known = 1.0, self._exact
                 self._restart(self.solution())
 
     def parameters(self) -> Parameters:

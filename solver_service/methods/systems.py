@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from ..kernels import RawCSR
 from .result import FloatArray
 from .spectrum import COARSE, FINE, Spectrum, symmetric_spectrum
+from .team import parts
 
 TINY = 1e-140
 """Row norms below this are computed anew, as their squares may have vanished."""
@@ -89,6 +90,7 @@ class SweptRows:
     raw: RawCSR
     weights: FloatArray
     scale: FloatArray | None = None
+    _shared: dict[int, SharedRows] = field(default_factory=dict, init=False)
 
     @classmethod
     def of(cls, A: csr_array, norms: FloatArray) -> SweptRows:
@@ -102,12 +104,66 @@ class SweptRows:
         copy = csr_array((A.data * scale[A.indices], A.indices, A.indptr), shape=A.shape)
         return cls(RawCSR.of(copy), inverse(row_norms(copy)), scale)
 
+    def shared(self, n: int, threads: int) -> SharedRows:
+        """The rows, of n entries, dealt out to threads; found once for each number of them."""
+        if threads not in self._shared:
+            self._shared[threads] = SharedRows.of(self, n, threads)
+        return self._shared[threads]
+
     @property
     def nbytes(self) -> int:
         """Bytes held beside those of A."""
-        return int(
-            self.weights.nbytes + (0 if self.scale is None else self.scale.nbytes + self.raw.data.nbytes)
+        own = 0 if self.scale is None else self.scale.nbytes + self.raw.data.nbytes
+        return int(self.weights.nbytes + own + sum(rows.nbytes for rows in list(self._shared.values())))
+
+
+@dataclass(frozen=True, eq=False)
+class SharedRows:
+    """Rows for sweeps of several threads, each over its own, by component averaging (CARP).
+
+    Parameters
+    ----------
+    parts : list of (int, int)
+        The rows of each thread.
+    raw : RawCSR, (m, n)
+        A·D^½, where D counts the threads that touch each component.
+    weights : ndarray, (m,)
+        1/‖aᵢ‖ of these rows, 0 for empty ones.
+    root : ndarray, (n,), or None
+        The diagonal of D^½; None where D is a multiple of the identity, which changes nothing: there A is
+        left as it is.
+    """
+
+    parts: list[tuple[int, int]]
+    raw: RawCSR
+    weights: FloatArray
+    root: FloatArray | None = None
+
+    @classmethod
+    def of(cls, system: SweptRows, n: int, threads: int) -> SharedRows:
+        """Deal the rows out, about as many entries to each."""
+        indptr, indices, data = system.raw
+        ranges = parts(indptr, threads)
+        counts = np.zeros(n)
+        for start, stop in ranges:
+            touched = np.zeros(n, dtype=bool)
+            touched[indices[int(indptr[start]) : int(indptr[stop])]] = True
+            counts += touched
+        used = counts[counts > 0.0]
+        if used.size == 0 or used.min() == used.max():
+            return cls(ranges, system.raw, system.weights)
+        root = np.sqrt(np.maximum(counts, 1.0))
+        signed = np.dtype(f"i{indices.itemsize}")
+        copy = csr_array(
+            (data * root[indices], indices.view(signed), indptr.view(signed)), shape=(indptr.size - 1, n)
         )
+        return cls(ranges, RawCSR.of(copy), inverse(row_norms(copy)), root)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held beside those of the rows dealt out."""
+        own = 0 if self.root is None else self.root.nbytes + self.raw.data.nbytes + self.weights.nbytes
+        return int(own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,9 @@ from itertools import pairwise
 import numpy as np
 
 from ..kernels.jit import UnsignedArray
-from .monitor import BLOCK_ENTRIES
+
+BLOCK_ENTRIES = 1_000_000
+"""Most entries touched between two looks at the cancel flag: a few milliseconds of work."""
 
 LEAST_ENTRIES = 500_000
 """Entries of A for each thread, below which a hand-over between threads costs more than it saves."""
@@ -22,29 +24,40 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worthwhile_threads(requested: int | None, entries: int) -> int:
-    """Threads to use: those requested (None: all cores), but none that would have too little to do."""
-    wanted = available_threads() if requested is None else requested
-    return max(1, min(wanted, entries // LEAST_ENTRIES))
+def worthwhile_threads(requested: int | None, entries: float, least: float | None = None) -> int:
+    """Threads to use: those requested (None: all cores), but no more than there are cores.
+
+    And none that would have less to do than `least` entries, `LEAST_ENTRIES` unless given.
+    """
+    cores = available_threads()
+    wanted = cores if requested is None else min(requested, cores)
+    return max(1, min(wanted, int(entries // (LEAST_ENTRIES if least is None else least))))
 
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
     # Shared by all solves of the process; threads start when they are first needed.
-    return ThreadPoolExecutor(max_workers=max(available_threads(), 2), thread_name_prefix="solve")
+    return ThreadPoolExecutor(max_workers=available_threads(), thread_name_prefix="solve")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def in_parallel(task: Callable[[int], float], count: int) -> list[float]:
-    """Run task(0) … task(count − 1) at once, the first in this thread, and return what they return."""
+    """Run task(0) … task(count − 1) at once, the first in this thread, and return what they return.
+
+    Tasks that no other thread has begun by then are run here too, so that neither a busy pool nor a call from
+    within a task can make it wait for ever. When it returns or raises, no task is running.
+    """
     others = [_pool().submit(task, number) for number in range(1, count)]
     try:
         first = task(0)
+        return [first, *(task(k) if f.cancel() else f.result() for k, f in enumerate(others, 1))]
     finally:
-        errors = [future.exception() for future in others]  # nobody may go on working on our arrays
-    for error in errors:
-        if error is not None:
-            raise error
-    return [first, *(future.result() for future in others)]
+        for future in others:  # after an error nobody may go on working on our arrays
+            if not future.cancel():
+                future.exception()
 
 
 def parts(indptr: UnsignedArray, count: int) -> list[tuple[int, int]]:

@@ -10,34 +10,53 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels import RawCSR, compensated_residual, squared_norm
+from ..kernels import RawCSR, compensated_residual, largest_magnitude, squared_norm
 from .krylov import Watched, bidiagonalise
 from .monitor import Monitor
+from .products import Product
 from .result import Certificate, FloatArray, WorstEquation
 from .state import State
+from .team import in_parallel, parts
 
 _RADIUS = 1e3
 """How much larger than ours a solution may be for the certificate still to exclude it."""
 
 _ROUNDINGS = 16.0
 _LARGEST = float(np.finfo(np.float64).max)
+_SMALLEST = 1e-280
+"""Sums of squares below this may have lost digits."""
+
 _WORST = 10
 _MOST_ITERATIONS = 1000
 
 
-def true_residual(A: RawCSR, b: FloatArray, x: FloatArray) -> FloatArray:
+def true_residual(A: RawCSR, b: FloatArray, x: FloatArray, threads: int = 1) -> FloatArray:
     """r = b − A x, (m,), each component as if computed in twice the precision and rounded."""
     r = np.empty_like(b)
     if not x.any():
         r[:] = b
         return r
-    compensated_residual(*A, b, x, r)
+    pieces = parts(A.indptr, threads)
+
+    def piece(number: int) -> float:
+        start, stop = pieces[number]
+        rows = slice(start, stop)
+        compensated_residual(A.indptr[start : stop + 1], A.indices, A.data, b[rows], x, r[rows])
+        return 0.0
+
+    in_parallel(piece, len(pieces))
     return r
 
 
 def norm(v: FloatArray) -> float:
-    """‖v‖₂, to a few units of rounding whatever the length."""
-    return math.sqrt(squared_norm(v))
+    """‖v‖₂, to a few units of rounding whatever the length and the scale."""
+    squares = squared_norm(v)
+    if _SMALLEST < squares < math.inf:
+        return math.sqrt(squares)
+    largest = largest_magnitude(v)
+    if not 0.0 < largest < math.inf:
+        return largest
+    return largest * math.sqrt(squared_norm(v / largest))
 
 
 def worst_equations(r: FloatArray) -> tuple[WorstEquation, ...]:
@@ -151,20 +170,21 @@ def prove_inconsistent(state: State, b: FloatArray, monitor: Monitor) -> Proof:
     be: at smaller radii consistent systems were falsely certified. The monitor's best x and history are left
     alone.
     """
-    operator = Watched(state.A, state.AT, monitor)
+    threads = monitor.threads
+    operator = Watched(Product(state.A, threads), Product(state.AT, threads), monitor)
     length = int(min(2 * min(state.A.shape) + 64, _MOST_ITERATIONS, monitor.remaining_epochs / 4.0))
     x, size = monitor.best_x, math.inf
     if length <= 0:
         return Proof(x, size, parallel_rows_certificate(state, b, monitor.target, norm(x)))
     proof: Certificate | None = None
     for _ in range(2):
-        r = true_residual(state.raw, b, x)
+        r = true_residual(state.raw, b, x, threads)
         dx, iterations, _ = bidiagonalise("lsmr", operator, r, 0.0, length)
         monitor.work.iterations += iterations
         monitor.work.epochs += 2.0 * iterations
         monitor.work.row_updates += 2 * iterations * state.A.shape[0]
         x = x + dx
-        y = true_residual(state.raw, b, x)
+        y = true_residual(state.raw, b, x, threads)
         size = norm(y)
         if not monitor.target < size < math.inf:
             return Proof(x, size, None)

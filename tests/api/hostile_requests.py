@@ -171,7 +171,7 @@ def wrong_options() -> Iterator[Hostile]:
         {"beta": -0.1}, {"step_size": 0}, {"minimum_norm": 1}, {"minimum_norm": "yes"}, {"seed": -1},
         {"seed": 1.0}, {"seed": 2**64}, {"threads": 0}, {"threads": 10**6}, {"threads": True},
         {"method": None}, {"method": 7}, {"method": "__init__"}, {"method": "x" * 50_000}, {"warm_start": True}, {"tol": 1e-6},
-        {"x0": [1, 2]}, {"callback": "print"}, {"__dict__": {}}, {"method": "cg"}, {"method": "direct"},
+        {"x0": [1, 2]}, {"callback": "print"}, {"__dict__": {}}, {"method": "cg"}, {"method": "ssor_cg"},
         {"method": "lsqr", "batch_size": 8}, {"momentum": "none", "beta": 0.5}, {"": 1},
     ]  # fmt: skip
     for k, option in enumerate(options):

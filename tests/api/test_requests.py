@@ -114,7 +114,8 @@ def test_methods(client):
     found = client.get("/v1/methods").json()
     methods = {method["name"]: method for method in found["methods"]}
     options = {option["name"]: option for option in found["options"]}
-    assert {"auto", "kaczmarz", "coordinate_descent", "lsqr", "lsmr", "cg", "direct"} <= set(methods)
+    ours = {"kaczmarz", "coordinate_descent", "cgmn", "ssor_cgls", "ssor_cg"}
+    assert {"auto", *ours, "lsqr", "lsmr", "cg", "direct"} == set(methods)
     assert "batch_size" in methods["kaczmarz"]["options"]
     assert "batch_size" not in methods["lsqr"]["options"]
     assert options["momentum"]["choices"] == ["auto", "none", "heavy_ball", "nesterov"]

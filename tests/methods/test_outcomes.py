@@ -97,7 +97,7 @@ def test_cancellation_is_seen_within_50_ms_of_work(method, batch_size):
     A = sparse.csr_array(sparse.random_array((40_000, 4000), density=0.004, rng=rng))
     prepared = prepare(A)
     problem = Problem.build(prepared.matrix, A @ rng.standard_normal(4000))
-    options = Options(method=method, batch_size=batch_size, rtol=1e-15, max_epochs=1e6)
+    options = Options(method=method, batch_size=batch_size, rtol=1e-15, max_epochs=1e6, threads=1)
     asked: list[float] = []
 
     def should_stop() -> bool:
