@@ -201,7 +201,9 @@ class Race:
             return
         attempt.prior = apart.price(labels, np.diff(self._state.A.indptr))
         attempt.reason = f"{labels.count:,} disconnected blocks, solved apart"
-        attempt.start = lambda x: apart.Apart(self._state, self._b, x, solve)
+        # A block knows only of a start at zero that it lies in the row space.
+        start = 0.0 if self._options.minimum_norm else 1.0
+        attempt.start = lambda x: apart.Apart(self._state, self._b, start * x, solve)
 
     def _starter(self, form: Form, **changed: Any) -> Callable[[FloatArray], Process]:
         options = replace(self._options, **changed) if changed else self._options
