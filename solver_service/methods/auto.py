@@ -29,10 +29,10 @@ _TALL = 16
 """Rows per column from which a few rows in random order may be enough."""
 
 _SHARE = 0.25
-_FEW, _SOME, _MANY = 8, 30, 60
+_FEW, _SOME, _MANY = 16, 40, 60
 """Steps that a method is expected to take while nothing is known of it."""
-_SURE = 0.25
-_DOUBT = 2.0
+_OPTIMISM = 0.8
+"""Forecasts of conjugate gradients are rather too low, as plateaus come later."""
 _LAST_RESORT = 1e18
 _LONGEST_FACTORISATION = 1e11
 _SELDOM = 5.0
@@ -94,11 +94,8 @@ class Race:
         return sum(a.spent for a in self.attempts)
 
     def _worthwhile(self, final: Attempt, best: Attempt) -> bool:
-        """Whether a factorisation costs less than the iterations are expected to; the first guess may err."""
-        if self.spent == 0.0:
-            return False
-        factor = 1.0 if self.spent >= _SURE * final.forecast else _DOUBT
-        return best.forecast > factor * final.forecast
+        """Whether a factorisation costs less than the iterations, some of which were made, still would."""
+        return self.spent > 0.0 and best.forecast > _OPTIMISM * final.forecast
 
     def _candidates(self) -> Iterator[Attempt]:
         options = self._options
@@ -204,7 +201,9 @@ class Race:
             return
         attempt.prior = apart.price(labels, np.diff(self._state.A.indptr))
         attempt.reason = f"{labels.count:,} disconnected blocks, solved apart"
-        attempt.start = lambda x: apart.Apart(self._state, self._b, x, solve)
+        # A block knows only of a start at zero that it lies in the row space.
+        start = 0.0 if self._options.minimum_norm else 1.0
+        attempt.start = lambda x: apart.Apart(self._state, self._b, start * x, solve)
 
     def _starter(self, form: Form, **changed: Any) -> Callable[[FloatArray], Process]:
         options = replace(self._options, **changed) if changed else self._options
