@@ -370,6 +370,7 @@ class TestInPieces:
     def test_several_threads_reach_the_same_solution(self, start, threads, monkeypatch):
         monkeypatch.setattr(team, "LEAST_ENTRIES", 10)
         monkeypatch.setattr(team, "BLOCK_ENTRIES", 100)
+        monkeypatch.setattr(team, "available_threads", lambda: 4)
         A = random(80, 30)
         x = np.random.default_rng(1).standard_normal(30)
         b = A @ x
@@ -386,6 +387,7 @@ class TestInPieces:
     def test_several_threads_take_the_block_diagonal_operator(self, monkeypatch):
         """One step of cgmn with two threads, against the dense operator of two blocks of rows."""
         monkeypatch.setattr(team, "LEAST_ENTRIES", 10)
+        monkeypatch.setattr(team, "available_threads", lambda: 2)
         A = random(40, 30)
         b = A @ np.ones(30)
         process, monitor = begin(METHODS["cgmn"], A, b, threads=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -67,16 +68,27 @@ def test_long_rows_in_one_place_do_not_make_a_block_longer(monkeypatch):
     ("requested", "entries", "expected"),
     [(1, 10**9, 1), (4, 10**9, 4), (4, 1_000_000, 2), (4, 499_999, 1), (4, 0, 1), (2, 1_499_999, 2)],
 )
-def test_no_thread_has_too_little_to_do(requested, entries, expected):
+def test_no_thread_has_too_little_to_do(requested, entries, expected, monkeypatch):
+    monkeypatch.setattr(team, "available_threads", lambda: 6)
     assert worthwhile_threads(requested, entries) == expected
 
 
 def test_all_cores_by_default(monkeypatch):
     monkeypatch.setattr(team, "available_threads", lambda: 6)
     assert worthwhile_threads(None, 10**9) == 6
+    assert worthwhile_threads(100, 10**9) == 6, "and no more"
+    assert worthwhile_threads(4, 300, 100.0) == 3
 
 
-def test_results_come_in_order_and_the_first_task_runs_here():
+@pytest.fixture
+def pool(monkeypatch):
+    """Three threads, on whatever machine."""
+    with ThreadPoolExecutor(3) as pool:
+        monkeypatch.setattr(team, "_pool", lambda: pool)
+        yield pool
+
+
+def test_results_come_in_order_and_the_first_task_runs_here(pool):
     ran: dict[int, threading.Thread] = {}
 
     def task(number: int) -> float:
@@ -85,19 +97,31 @@ def test_results_come_in_order_and_the_first_task_runs_here():
 
     assert in_parallel(task, 5) == [0.0, 10.0, 20.0, 30.0, 40.0]
     assert ran[0] is threading.current_thread()
-    assert ran[1] is not threading.current_thread()
 
 
-def test_tasks_run_at_the_same_time():
-    barrier = threading.Barrier(2, timeout=20.0)
-    in_parallel(lambda _: float(barrier.wait()), 2)
+def test_tasks_run_at_the_same_time(pool):
+    barrier = threading.Barrier(3, timeout=20.0)
+    in_parallel(lambda _: float(barrier.wait()), 3)
+
+
+def test_a_busy_pool_does_not_make_it_wait(pool):
+    release = threading.Event()
+    busy = [pool.submit(release.wait, 20.0) for _ in range(3)]
+    try:
+        assert in_parallel(float, 4) == [0.0, 1.0, 2.0, 3.0]
+    finally:
+        release.set()
+    assert all(future.result() for future in busy)
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
-def test_an_exception_is_passed_on_when_all_have_ended(failing):
-    ended = []
+def test_an_exception_is_passed_on_when_no_task_runs_any_more(pool, failing):
+    begun, ended = [], []
+    together = threading.Barrier(3, timeout=20.0)
 
     def task(number: int) -> float:
+        begun.append(number)
+        together.wait()
         if number == failing:
             raise ZeroDivisionError(str(number))
         threading.Event().wait(0.02)
@@ -106,4 +130,4 @@ def test_an_exception_is_passed_on_when_all_have_ended(failing):
 
     with pytest.raises(ZeroDivisionError, match=str(failing)):
         in_parallel(task, 3)
-    assert sorted(ended) == [number for number in range(3) if number != failing]
+    assert sorted([*ended, failing]) == sorted(begun) == [0, 1, 2]
