@@ -32,6 +32,8 @@ class Attempt:
         Whether it does all its work at once, at the cost `prior`, as a factorisation does.
     refine : callable or None
         Replaces a rough `prior` by a better one, at some cost; None once done.
+    least_squares : bool
+        Whether its limit is a least-squares solution, from which inconsistency can be shown.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Attempt:
     final: bool = False
     refine: Callable[[Attempt], None] | None = None
     drive: Drive | None = None
+    least_squares: bool = False
     done: bool = False
     seconds: float = 0.0
     work: Work = field(default_factory=Work)

@@ -54,7 +54,12 @@ class Race:
         """Say which candidate goes on, and what it may spend until the next look; None if all have ended."""
         while True:
             running = [a for a in self.attempts if not a.done]
-            best = min((a for a in running if not a.final), key=lambda a: a.forecast, default=None)
+            # Where no residual falls any more, those go on that may tell why.
+            best = min(
+                (a for a in running if not a.final),
+                key=lambda a: (a.forecast, not a.least_squares),
+                default=None,
+            )
             final = min((a for a in running if a.final), key=lambda a: a.forecast, default=None)
             if final is not None and (best is None or self._worthwhile(final, best)):
                 if final.refine is not None:  # the exact price was not worth knowing before
@@ -128,6 +133,7 @@ class Race:
                 entry=cost.transpose(m, n, nnz),
                 step=sweep,
                 guess=guess,
+                least_squares=True,
             )
             yield from (columns, rows) if n > m else (rows, columns)
             yield self._attempt(
@@ -144,6 +150,7 @@ class Race:
             entry=cost.transpose(m, n, nnz),
             step=cost.lsmr_step(m, n, nnz),
             guess=_MANY,
+            least_squares=True,
         )
         yield from self.factorisations()
 
@@ -183,6 +190,7 @@ class Race:
         entry: float = 0.0,
         step: float = 1.0,
         guess: float = 1.0,
+        least_squares: bool = False,
     ) -> Attempt:
         chosen: Form = METHODS[method].forms(self._state)[form]
         return Attempt(
@@ -192,6 +200,7 @@ class Race:
             entry=cost.ENTRY + entry,
             prior=guess * step,
             step=step,
+            least_squares=least_squares,
         )
 
     def _mini_batch(self) -> Iterator[Attempt]:

@@ -19,10 +19,21 @@ from .process import Drive, Process
 from .registry import Form, MethodSpec, find
 from .result import Certificate, FloatArray, Parameters, Progress, Result, Status, Timings
 from .state import TUNING, State, safe_exponent
-from .verification import empty_row_certificate, norm, prove_inconsistent, true_residual, worst_equations
+from .verification import (
+    RADIUS,
+    empty_row_certificate,
+    nearly_least_squares,
+    norm,
+    prove_inconsistent,
+    true_residual,
+    worst_equations,
+)
 
 DEFAULT_MAX_EPOCHS = 50_000.0
 """The generous limit that `max_epochs=None` stands for."""
+
+_AS_GOOD = 1.0005
+"""Of two least-squares iterates the one that the proof is made for is preferred, unless it is worse by this."""
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -58,6 +69,7 @@ class Column:
         self._reason = ""
         self._minimum_norm: bool | None = x0 is None or not x0.any()
         self._verify_seconds = 0.0
+        self._proof: Certificate | None = None
         self._verified: tuple[FloatArray, FloatArray, float] | None = None
 
     def solve(
@@ -83,19 +95,19 @@ class Column:
             callback=callback,
             left_out=0.0 if empty is None else empty.bound,
             confirm=self._confirm,
+            disprove=lambda x: self._disprove(monitor, x),
         )
-        proof = empty
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is noticed by its residual
             try:
                 status = self._run(monitor, solvable)
                 if empty is not None:
                     status = Status.INCONSISTENT
-                elif status is Status.STAGNATED:
-                    proof = self._prove(monitor)
-                    status = status if proof is None else Status.INCONSISTENT
+                elif status is Status.STAGNATED and self._prove(monitor, monitor.best_x):
+                    status = Status.INCONSISTENT
             except Interrupted as interruption:
-                status, proof = interruption.status, None
-        return self._result(monitor, status, proof)
+                status = interruption.status
+        proof = self._proof if empty is None else empty
+        return self._result(monitor, status, proof if status is Status.INCONSISTENT else None)
 
     def _run(self, monitor: Monitor, b: FloatArray) -> Status:
         """Try the candidates until one meets the target or a limit ends it all."""
@@ -112,7 +124,7 @@ class Column:
                 return Status.STAGNATED
             attempt, budget = move
             status = self._go_on(attempt, monitor, budget)
-            if status in (Status.CONVERGED, Status.MAX_EPOCHS):
+            if status in (Status.CONVERGED, Status.MAX_EPOCHS, Status.INCONSISTENT):
                 return status
 
     def _requested(self, spec: MethodSpec, b: FloatArray) -> Iterator[tuple[Attempt, float]]:
@@ -142,7 +154,7 @@ class Column:
 
     def _go_on(self, attempt: Attempt, monitor: Monitor, budget: float) -> Status | None:
         """Run an attempt for a while, and write down what it did."""
-        before, start = replace(monitor.work), monitor.seconds
+        self._ledger = _Ledger(attempt, monitor)
         x, x_norm = monitor.best_x, monitor.best_norm
         self._method, self._reason = attempt.method, attempt.reason
         # In the order in which they ended: what was taken up again comes after what it gave way to.
@@ -166,26 +178,41 @@ class Column:
         finally:
             if attempt.drive is not None:
                 self._parameters = attempt.drive.process.parameters()
-            attempt.count(monitor, before, monitor.seconds - start)
-            attempt.residual = monitor.relative(monitor.best_norm)
+            self._ledger.close()
         attempt.done = status is not None
         return self._track_norm(attempt, monitor, status, x, x_norm)
 
-    def _prove(self, monitor: Monitor) -> Certificate | None:
+    def _disprove(self, monitor: Monitor, x: FloatArray) -> bool:
+        """Whether the target is out of reach, with the proof; asked in the middle of an attempt."""
+        x = x.copy()
+        r = true_residual(self._state.raw, self._b, x)
+        if not nearly_least_squares(self._state, self._b, x, r, self._target):
+            return False
+        running = self._ledger
+        running.close()
+        try:
+            return self._prove(monitor, x)
+        finally:
+            self._ledger = running.reopened()
+
+    def _prove(self, monitor: Monitor, x: FloatArray) -> bool:
         """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
-        before, start = replace(monitor.work), monitor.seconds
         attempt = Attempt("lsmr", "looked for a proof that the system is inconsistent")
         self._attempts.append(attempt)
+        ledger = _Ledger(attempt, monitor)
         try:
-            proof = prove_inconsistent(self._state, self._b, monitor)
-            if proof.certificate is not None and proof.residual_norm < monitor.best_norm:
-                monitor.best_x, monitor.best_norm = proof.x, proof.residual_norm
+            proof = prove_inconsistent(self._state, self._b, x, monitor)
+            self._proof = proof.certificate
+            size = math.sqrt(max(proof.residual_norm**2 - monitor.left_out**2, 0.0))
+            if self._proof is not None and size <= _AS_GOOD * monitor.best_norm:
+                monitor.best_x, monitor.best_norm = proof.x, size
+            elif self._proof is not None and self._proof.radius < RADIUS * norm(monitor.best_x):
+                self._proof = None
             elif proof.residual_norm <= self._target:
                 attempt.reason += ", and solved it instead: try method lsmr"
         finally:
-            attempt.count(monitor, before, monitor.seconds - start)
-            attempt.residual = monitor.relative(monitor.best_norm)
-        return proof.certificate
+            ledger.close()
+        return self._proof is not None
 
     def _track_norm(
         self, attempt: Attempt, monitor: Monitor, status: Status | None, x: FloatArray, x_norm: float
@@ -275,6 +302,24 @@ class Column:
         return Certificate(
             proof.y, _ldexp(proof.bound, self._b_exponent), _ldexp(proof.radius, self._x_exponent)
         )
+
+
+class _Ledger:
+    """Counts what is done from now on to the credit of an attempt, until closed."""
+
+    def __init__(self, attempt: Attempt, monitor: Monitor) -> None:
+        self._attempt, self._monitor = attempt, monitor
+        self._before, self._start = replace(monitor.work), monitor.seconds
+
+    def close(self) -> None:
+        """Add it."""
+        attempt, monitor = self._attempt, self._monitor
+        attempt.count(monitor, self._before, monitor.seconds - self._start)
+        attempt.residual = monitor.relative(monitor.best_norm)
+
+    def reopened(self) -> _Ledger:
+        """Go on for the same attempt."""
+        return _Ledger(self._attempt, self._monitor)
 
 
 def _scaled(v: FloatArray, exponent: int) -> FloatArray:

@@ -7,6 +7,8 @@ CG make up for what rounding took; a shift of a few units of rounding makes any 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .monitor import Monitor
@@ -19,6 +21,7 @@ MOST_ROWS = 3000
 
 _MOST_STEPS = 64
 _DRIFTED = 0.1
+_UNREACHABLE = 1e-3
 
 
 class Gram(Process):
@@ -72,6 +75,13 @@ class Gram(Process):
         # √γ is the part of r that A can still reach, as far as rounding lets us see it.
         ended = self._steps >= _MOST_STEPS or not (self._gamma < 0.9 * gamma or norm > 1e3 * monitor.target)
         return Status.STAGNATED if ended else None
+
+    @property
+    def stationary(self) -> bool:
+        """Whether √γ, the part of r that A can still reach, is small in r."""
+        return self._tall and math.sqrt(max(self._gamma, 0.0)) <= _UNREACHABLE * float(
+            np.linalg.norm(self._r)
+        )
 
     def check(self, norm: float) -> None:
         """Restart where rounding has made the recurrence lose the true residual."""

@@ -58,6 +58,8 @@ class Monitor:
         Norm of the part of b that belongs to empty rows, and is not in `b` here.
     confirm : callable or None
         ‖b − A x‖ by separate, more exact code: asked before a residual is said to meet the target.
+    disprove : callable or None
+        Whether it can be shown, from an x whose residual no longer falls, that none meets the target.
     callback : callable or None
         Told a `Progress` whenever the residual was measured; True ends the solve.
     """
@@ -75,6 +77,7 @@ class Monitor:
         callback: Callable[[Progress], object] | None = None,
         left_out: float = 0.0,
         confirm: Callable[[FloatArray], float] | None = None,
+        disprove: Callable[[FloatArray], bool] | None = None,
     ) -> None:
         self.target = target
         self.max_epochs = max_epochs
@@ -90,6 +93,7 @@ class Monitor:
         self._should_stop = should_stop
         self._callback = callback
         self._confirm = confirm
+        self._disprove = disprove
         self._start = time.monotonic()
         self._history: list[HistoryPoint] = []
         self._ratio = _HISTORY_RATIO
@@ -158,6 +162,10 @@ class Monitor:
             if isinstance(answer, bool | np.bool_) and answer:
                 raise Interrupted(Status.CANCELLED)
         return norm
+
+    def hopeless(self, x: FloatArray) -> bool:
+        """Whether it is proven that no x meets the target; `x` is one whose residual no longer falls."""
+        return self._disprove is not None and self._disprove(x)
 
     def settle(self, x: FloatArray) -> None:
         """Measure without looking at limits: the last look at an iterate when a solve is interrupted."""
