@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +100,14 @@ class Monitor:
         self._ratio = _HISTORY_RATIO
         rows = max(1, BLOCK_ENTRIES * A.rows // (A.nnz + A.rows))
         self._blocks = [(i, min(i + rows, A.rows)) for i in range(0, A.rows, rows)]
+
+    def aside(self) -> Monitor:
+        """A monitor with the same limits and counts, but from x = 0, and with nothing to tell anyone."""
+        other = copy(self)
+        other.best_x, other.best_norm = np.zeros_like(self.best_x), self._b_norm
+        other._r = np.empty_like(self._r)
+        other._callback, other._history = None, []
+        return other
 
     @property
     def seconds(self) -> float:
