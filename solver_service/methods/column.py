@@ -11,12 +11,15 @@ from functools import partial
 import numpy as np
 
 from ..errors import FieldError, NonFiniteError
-from .attempt import Attempt
+from . import cost
+from .advice import stall_advice
+from .attempt import Attempt, Ledger
 from .auto import Race
+from .gram import MOST_ROWS
 from .monitor import Interrupted, Monitor
 from .options import Options
 from .process import Drive, Process
-from .registry import METHODS, Form, MethodSpec, find
+from .registry import GRAM, METHODS, Form, MethodSpec, find
 from .result import Certificate, FloatArray, Parameters, Progress, Result, Status, Timings
 from .state import TUNING, State, safe_exponent
 from .verification import (
@@ -156,7 +159,7 @@ class Column:
 
     def _go_on(self, attempt: Attempt, monitor: Monitor, budget: float) -> Status | None:
         """Run an attempt for a while, and write down what it did."""
-        self._ledger = _Ledger(attempt, monitor)
+        self._ledger = Ledger(attempt, monitor)
         x, x_norm = monitor.best_x, monitor.best_norm
         self._method, self._reason = attempt.method, attempt.reason
         # In the order in which they ended: what was taken up again comes after what it gave way to.
@@ -204,29 +207,39 @@ class Column:
         return self._prove(monitor, monitor.best_x)
 
     def _search(self, monitor: Monitor, b: FloatArray) -> bool:
-        """Let column sweeps find a least-squares solution, for as long as the method itself has taken.
+        """Find a least-squares solution from zero, for as long as the method itself has taken.
 
-        Their x is taken only with a proof: it must not be passed off as that of another method.
+        Its x is taken only with a proof: it must not be passed off as that of another method.
         """
-        aside = monitor.aside()
-        attempt = Attempt("ssor_cgls", _PROOF)
-        self._attempts.append(attempt)
-        self._ledger = _Ledger(attempt, aside)
-        form = METHODS["ssor_cgls"].forms(self._state)[0]
         budget = max(monitor.work.cost, _LEAST_SEARCH)
-        try:
-            status = Drive(form.start(self._state, b, aside.best_x, self._options), aside).run(budget)
-        finally:
-            self._ledger.close()
-        if status is Status.CONVERGED:
-            attempt.reason += ", and solved it instead: try method ssor_cgls"
-        return status is Status.INCONSISTENT
+        for name, form in self._decisive(budget):
+            aside = monitor.aside()
+            attempt = Attempt(name, f"{_PROOF}; {form.note}" if form.note else _PROOF)
+            self._attempts.append(attempt)
+            self._ledger = Ledger(attempt, aside)
+            try:
+                status = Drive(form.start(self._state, b, aside.best_x, self._options), aside).run(budget)
+            finally:
+                self._ledger.close()
+            if status is Status.INCONSISTENT:
+                return True
+            if status is Status.CONVERGED:
+                attempt.reason += f", and solved it instead: try method {name}"
+                return False
+        return False
+
+    def _decisive(self, budget: float) -> Iterator[tuple[str, Form]]:
+        """Methods that find least-squares solutions, the Gram factor only if it is cheap enough."""
+        m, n = self._state.A.shape
+        if n <= min(m, MOST_ROWS) and cost.gram(n, self._state.gram_pairs) <= budget:
+            yield "direct", GRAM
+        yield "ssor_cgls", METHODS["ssor_cgls"].forms(self._state)[0]
 
     def _prove(self, monitor: Monitor, x: FloatArray) -> bool:
         """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
         attempt = Attempt("lsmr", _PROOF)
         self._attempts.append(attempt)
-        ledger = _Ledger(attempt, monitor)
+        ledger = Ledger(attempt, monitor)
         try:
             proof = prove_inconsistent(self._state, self._b, x, monitor)
             self._proof = proof.certificate
@@ -319,34 +332,34 @@ class Column:
                 verify=self._verify_seconds,
                 total=total,
             ),
-            advice=status.advice,
+            advice=self._advice(status, monitor.best_x, size),
             minimum_norm=minimum_norm,
+            error_estimate=self._error_estimate(monitor, r, size) if status is Status.CONVERGED else None,
             certificate=None if proof is None else self._unscaled(proof),
             worst_equations=worst_equations(_scaled(r, self._b_exponent)) if explain else None,
         )
+
+    def _advice(self, status: Status, x: FloatArray, size: float) -> str:
+        if status is not Status.STAGNATED:
+            return status.advice
+        return stall_advice(self._state, self._options.method, self._b, x, size)
+
+    def _error_estimate(self, monitor: Monitor, r: FloatArray, size: float) -> float | None:
+        """That of the method if it has one, else by the way the residual went; None if x* is not unique."""
+        m, n = self._state.A.shape
+        drive = self._attempts[-1].drive if self._attempts else None
+        if drive is None or m < n or not self._state.column_norms.all():
+            return None
+        process = drive.process
+        estimate = (
+            process.error_estimate(r) if process.factored else monitor.trail.estimate(monitor.best_x, size)
+        )
+        return None if estimate is None else _ldexp(estimate, self._x_exponent)
 
     def _unscaled(self, proof: Certificate) -> Certificate:
         return Certificate(
             proof.y, _ldexp(proof.bound, self._b_exponent), _ldexp(proof.radius, self._x_exponent)
         )
-
-
-class _Ledger:
-    """Counts what is done from now on to the credit of an attempt, until closed."""
-
-    def __init__(self, attempt: Attempt, monitor: Monitor) -> None:
-        self._attempt, self._monitor = attempt, monitor
-        self._before, self._start = replace(monitor.work), monitor.seconds
-
-    def close(self) -> None:
-        """Add it."""
-        attempt, monitor = self._attempt, self._monitor
-        attempt.count(monitor, self._before, monitor.seconds - self._start)
-        attempt.residual = monitor.relative(monitor.best_norm)
-
-    def reopened(self) -> _Ledger:
-        """Go on for the same attempt."""
-        return _Ledger(self._attempt, self._monitor)
 
 
 def _scaled(v: FloatArray, exponent: int) -> FloatArray:

@@ -27,6 +27,8 @@ _UNREACHABLE = 1e-3
 class Gram(Process):
     """CG preconditioned by a Gram factor. Counts no epochs."""
 
+    factored = True
+
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         self._state = state
         self._b = b
@@ -87,6 +89,12 @@ class Gram(Process):
         """Restart where rounding has made the recurrence lose the true residual."""
         if abs(float(np.linalg.norm(self._r)) - norm) > _DRIFTED * norm:
             self._begin()
+
+    def error_estimate(self, r: FloatArray) -> float | None:
+        """‖(AᵀA)⁻¹Aᵀr‖ by one more solve, where the columns are clearly independent."""
+        if not self._tall or not self._factor.clearly_definite:
+            return None
+        return float(np.linalg.norm(self._factor.solve(self._state.AT @ r)))
 
     def solution(self) -> FloatArray:
         """The iterate."""

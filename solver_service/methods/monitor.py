@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels import RawCSR, residual, squared_norm
+from .error_estimate import Trail
 from .result import FloatArray, HistoryPoint, Progress, Status
 
 BLOCK_ENTRIES = 1_000_000
@@ -89,6 +90,7 @@ class Monitor:
         self.left_out = left_out
         self.best_x: FloatArray = x0
         self.best_norm = self._b_norm
+        self.trail = Trail(self.best_norm)
         self._r = np.empty_like(b)
         self._deadline = deadline
         self._should_stop = should_stop
@@ -102,10 +104,11 @@ class Monitor:
         self._blocks = [(i, min(i + rows, A.rows)) for i in range(0, A.rows, rows)]
 
     def aside(self) -> Monitor:
-        """A monitor with the same limits and counts, but from x = 0, and with nothing to tell anyone."""
+        """A monitor with the same counts and limits (half of `max_epochs`), from x = 0; it tells nobody."""
         other = copy(self)
+        other.max_epochs -= 0.5 * self.remaining_epochs
         other.best_x, other.best_norm = np.zeros_like(self.best_x), self._b_norm
-        other._r = np.empty_like(self._r)
+        other.trail, other._r = Trail(self._b_norm), np.empty_like(self._r)
         other._callback, other._history = None, []
         return other
 
@@ -135,9 +138,10 @@ class Monitor:
         if not self.best_x.any():
             self._record(self._b_norm, exact=True)
             return
-        self.best_norm = math.inf
+        self.best_norm, self.trail = math.inf, Trail(0.0)
         if self.measure(self.best_x) == math.inf:
             self.best_x, self.best_norm = np.zeros_like(self.best_x), self._b_norm
+        self.trail = Trail(self.best_norm)
 
     def tick(self) -> None:
         """Raise `Interrupted` if the solve has to end now. Cheap: call it every few milliseconds of work."""
@@ -187,6 +191,7 @@ class Monitor:
         if norm < self.best_norm:
             self.best_norm = norm
             self.best_x = x if norm <= self.target else x.copy()
+            self.trail.passed(self.best_x, norm)
         self._record(norm, exact=True)
 
     def estimate(self, norm: float) -> None:

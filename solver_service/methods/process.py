@@ -26,6 +26,9 @@ class Process(ABC):
     row_space: bool = False
     """Whether from x0 = 0 the iterates stay in the row space: their limit is the minimum-norm solution."""
 
+    factored: bool = False
+    """Whether it holds factors of A, so that `error_estimate` is its own."""
+
     @abstractmethod
     def advance(self, monitor: Monitor) -> Status | None:
         """Do a bounded piece of work, counting it in `monitor.work`, within `monitor.remaining_epochs`.
@@ -52,6 +55,10 @@ class Process(ABC):
     def stationary(self) -> bool:
         """Whether the method sees next to nothing in the residual that A could still reach."""
         return False
+
+    def error_estimate(self, r: FloatArray) -> float | None:  # noqa: ARG002  # most have no factors
+        """Asked after success, given r = b − A x: an estimate of ‖x − x*‖ by factors of A, None without."""
+        return None
 
     def check(self, norm: float) -> None:  # noqa: B027  # most have nothing that could drift
         """Told ‖b − A x‖ of the iterate: recompute what was kept up to date, if it has left the truth."""
