@@ -7,7 +7,8 @@ x* − x′ ≈ x − x′ and A(x* − x′) = r′, and the error that is left
     ‖x − x*‖ ≈ ‖r‖·‖x − x′‖/√(‖r′‖² − ‖r‖²),
 
 where the root is ‖A(x − x′)‖ as far as residuals fall by orthogonal parts. It can see neither what no
-residual has shown yet nor a null space: of several solutions it means the one that x converges to.
+residual has shown yet nor a null space: of several solutions it means the one that x converges to. With x′
+far back it rather overestimates.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from .result import FloatArray
 
 _FAR = 2.0
+_TOO_FAR = 1e6
 
 
 @dataclass(slots=True)
@@ -35,11 +37,11 @@ class Trail:
             self._marks = [*self._marks[-1:], (norm, x)]
 
     def estimate(self, x: FloatArray, norm: float) -> float | None:
-        """‖x − x*‖ by the formula above for x of residual `norm`; None after too few steps to tell."""
+        """‖x − x*‖ by the formula above for x of residual `norm`; None where none was measured near it."""
         if norm == 0.0:
             return 0.0
         far = [mark for mark in self._marks if mark[0] >= _FAR * norm]
-        if not far:
+        if not far or far[-1][0] > _TOO_FAR * norm:
             return None
         earlier, other = far[-1]
         with np.errstate(over="ignore", invalid="ignore"):
