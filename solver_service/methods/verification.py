@@ -22,6 +22,7 @@ RADIUS = 1e3
 _ROUNDINGS = 16.0
 _LARGEST = float(np.finfo(np.float64).max)
 _WORST = 10
+_VANISHING = 1e-250
 _MOST_ITERATIONS = 1000
 _CLOSENESS = (1e-1, 1e-3)
 """10³·‖x‖·‖Aᵀy‖/‖y‖² to aim at, first and second: the second x is within 0.1 % of the least residual."""
@@ -38,8 +39,12 @@ def true_residual(A: RawCSR, b: FloatArray, x: FloatArray) -> FloatArray:
 
 
 def norm(v: FloatArray) -> float:
-    """‖v‖₂, to a few units of rounding whatever the length."""
-    return math.sqrt(squared_norm(v))
+    """‖v‖₂, to a few units of rounding whatever the length, also where squares vanish."""
+    squares = squared_norm(v)
+    if squares < _VANISHING and v.any():
+        exponent = math.frexp(float(np.max(np.abs(v))))[1]
+        return math.ldexp(math.sqrt(squared_norm(np.ldexp(v, -exponent))), exponent)
+    return math.sqrt(squares)
 
 
 def worst_equations(r: FloatArray) -> tuple[WorstEquation, ...]:
@@ -155,7 +160,7 @@ def nearly_least_squares(state: State, b: FloatArray, x: FloatArray, r: FloatArr
         return False
     gradient = float(np.linalg.norm(state.AT @ r))
     rounding = float(np.finfo(np.float64).eps) * state.frobenius_norm**2 * x_norm
-    return gradient <= max(size * ((size - target) / certified_radius(state, b, x_norm)), rounding)
+    return gradient <= rounding or gradient * (certified_radius(state, b, x_norm) / size) <= size - target
 
 
 def prove_inconsistent(state: State, b: FloatArray, x: FloatArray, monitor: Monitor) -> Proof:
@@ -180,8 +185,8 @@ def prove_inconsistent(state: State, b: FloatArray, x: FloatArray, monitor: Moni
         return Proof(x, math.inf, parallel_rows_certificate(state, b, monitor.target, norm(x)))
     proof: Certificate | None = None
     for closeness in _CLOSENESS:
-        radius = certified_radius(state, b, norm(x))
-        sharp = closeness * norm(y) / (radius * state.frobenius_norm)
+        goal = closeness * norm(y)
+        sharp = goal / max(certified_radius(state, b, norm(x)) * state.frobenius_norm, goal)
         dx, iterations, _ = bidiagonalise(
             "lsmr", operator, y, 0.0, length, max(sharp, LEAST_SQUARES_TOLERANCE)
         )
@@ -202,4 +207,5 @@ def prove_inconsistent(state: State, b: FloatArray, x: FloatArray, monitor: Moni
         explained = float(np.abs(proof.y) @ rounding_noise(state.row_norms, radius, b))
         if not proof.bound > max(monitor.target, explained):
             return Proof(x, size, None)
-    return Proof(x, size, proof)
+    # Where even so many steps bring Aᵀy no nearer to zero, large solutions may still hide.
+    return Proof(x, size, proof if iterations < length else None)

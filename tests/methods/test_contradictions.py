@@ -224,3 +224,11 @@ def test_the_groups_count_as_memory_of_the_state():
     assert prepared.report.duplicate_rows.count == 99
     assert prepared.nbytes >= before + 100 * 16
     assert prepared.nbytes == before + prepared.state.parallel_rows.nbytes
+
+
+def test_rounding_to_subnormal_numbers_is_no_contradiction():
+    smallest = 5e-324
+    found = solver_service.prepare(np.array([[1.0], [0.5]])).contradictions(
+        np.array([smallest, 0.0]), rtol=0.0
+    )
+    assert found.count == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.io import mmread
 
 import solver_service
 from solver_service import Status
@@ -103,3 +104,25 @@ def test_the_time_limit_holds_while_a_proof_is_sought():
     result = solver_service.solve(A, b, method="cgmn", rtol=1e-8, time_limit=0.2)
     assert result.timings.solve < 2.0
     assert result.status in (Status.TIME_LIMIT, Status.INCONSISTENT)
+
+
+def test_a_certificate_counts_entries_whose_squares_vanish():
+    """Aᵀy ≠ 0 here, though ‖Aᵀy‖² is 0 in float64."""
+    tiny = 9e-163
+    A = np.array([[0.0, 1.0], [tiny, 0.0]])
+    for method in ("auto", "cgmn", "lsmr"):
+        result = solver_service.solve(A, [0.0, tiny], method=method, rtol=0.0, max_epochs=300)
+        assert result.status is not Status.INCONSISTENT, method
+
+
+@pytest.mark.parametrize("method", ["lsmr", "lsqr"])
+def test_a_solution_a_million_times_larger_than_the_iterates_is_not_denied(matrices, method):
+    """West0479, κ ≈ 3e11, x* along its small singular vectors: LSMR stalls at ‖x‖ ≈ 20 and ‖x*‖ ≈ 1e6."""
+    A = sparse.csr_array(mmread(matrices / "west0479.mtx.gz"), dtype=float)
+    _, s, V = np.linalg.svd(A.toarray())
+    rng = np.random.default_rng(3)
+    for weights in (np.append(np.full(474, 1e-4), 1 / s[474:477]), np.append(np.ones(474), np.full(3, 1e6))):
+        for _ in range(3):
+            b = A @ (V[:477].T @ (rng.standard_normal(477) * weights))
+            result = solver_service.solve(A, b, method=method, rtol=1e-8)
+            assert result.status is not Status.INCONSISTENT
