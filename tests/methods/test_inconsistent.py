@@ -46,6 +46,14 @@ def test_auto_does_not_wear_out_every_method_first():
     result = solver_service.solve(A, b, rtol=1e-8)
     assert_proven(A, b, result)
     assert result.epochs < 100, "sampling alone used to take its 256 epochs"
+    assert [p.iterations for p in result.phases if p.method == "direct"] in ([], [1], [2])
+
+
+def test_a_method_that_tends_to_least_squares_is_stopped_when_it_is_there():
+    A, b, rng = random_system(6_000, 60)
+    result = solver_service.solve(A, b + rng.standard_normal(b.size), method="coordinate_descent", rtol=1e-8)
+    assert result.status is Status.INCONSISTENT
+    assert result.epochs < 100, "it would be granted 256 epochs otherwise"
 
 
 def test_what_empty_rows_prove_does_not_keep_the_rest_running():
