@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .monitor import Monitor, Work
 from .process import Drive, Process
@@ -32,6 +32,8 @@ class Attempt:
         Whether it does all its work at once, at the cost `prior`, as a factorisation does.
     refine : callable or None
         Replaces a rough `prior` by a better one, at some cost; None once done.
+    least_squares : bool
+        Whether its limit is a least-squares solution, from which inconsistency can be shown.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Attempt:
     final: bool = False
     refine: Callable[[Attempt], None] | None = None
     drive: Drive | None = None
+    least_squares: bool = False
     done: bool = False
     seconds: float = 0.0
     work: Work = field(default_factory=Work)
@@ -74,3 +77,21 @@ class Attempt:
         return Phase(
             self.method, self.reason, self.work.iterations, self.work.epochs, self.seconds, self.residual
         )
+
+
+class Ledger:
+    """Counts what is done from now on to the credit of an attempt, until closed."""
+
+    def __init__(self, attempt: Attempt, monitor: Monitor) -> None:
+        self._attempt, self._monitor = attempt, monitor
+        self._before, self._start = replace(monitor.work), monitor.seconds
+
+    def close(self) -> None:
+        """Add it."""
+        attempt, monitor = self._attempt, self._monitor
+        attempt.count(monitor, self._before, monitor.seconds - self._start)
+        attempt.residual = monitor.relative(monitor.best_norm)
+
+    def reopened(self) -> Ledger:
+        """Go on for the same attempt."""
+        return Ledger(self._attempt, self._monitor)

@@ -74,8 +74,14 @@ class Race:
         while True:
             running = [a for a in self.attempts if not a.done]
             iterating = [a for a in running if not a.final]
-            # The first of the list begins; from then on the forecasts decide.
-            best = min(iterating, key=lambda a: a.forecast if self.spent > 0.0 else 0.0, default=None)
+            # The first of the list begins; from then on the forecasts decide, and where no residual falls any
+            # more, those go on that may tell why.
+            begun = self.spent > 0.0
+            best = min(
+                iterating,
+                key=lambda a: (a.forecast, not a.least_squares) if begun else (0.0, False),
+                default=None,
+            )
             final = min((a for a in running if a.final), key=lambda a: a.forecast, default=None)
             if final is not None and (best is None or self._worthwhile(final, best)):
                 if final.refine is not None:  # the exact price was not worth knowing before
@@ -146,6 +152,7 @@ class Race:
                 entry=cost.transpose(m, n, nnz),
                 step=sweep,
                 guess=guess,
+                least_squares=True,
             )
             yield from (columns, rows) if n > m else (rows, columns)
             yield self._attempt(
@@ -162,6 +169,7 @@ class Race:
             entry=cost.transpose(m, n, nnz),
             step=cost.lsmr_step(m, n, nnz),
             guess=_MANY,
+            least_squares=True,
         )
         yield from self.factorisations()
         if self._solve_block is not None:
@@ -218,6 +226,7 @@ class Race:
         entry: float = 0.0,
         step: float = 1.0,
         guess: float = 1.0,
+        least_squares: bool = False,
     ) -> Attempt:
         chosen: Form = METHODS[method].forms(self._state)[form]
         return Attempt(
@@ -227,6 +236,7 @@ class Race:
             entry=cost.ENTRY + entry,
             prior=guess * step,
             step=step,
+            least_squares=least_squares,
         )
 
     def _mini_batch(self) -> Iterator[Attempt]:

@@ -11,22 +11,39 @@ from functools import partial
 import numpy as np
 
 from ..errors import FieldError, NonFiniteError
-from .attempt import Attempt
+from . import cost
+from .advice import stall_advice
+from .attempt import Attempt, Ledger
 from .auto import Race
+from .gram import MOST_ROWS
 from .monitor import Interrupted, Monitor
 from .options import Options
 from .process import Drive, Process
-from .registry import Form, MethodSpec, find
+from .registry import GRAM, METHODS, Form, MethodSpec, find
 from .result import Certificate, FloatArray, Parameters, Progress, Result, Status, Timings
 from .state import TUNING, State, safe_exponent
 from .team import worthwhile_threads
-from .verification import empty_row_certificate, norm, prove_inconsistent, true_residual, worst_equations
+from .verification import (
+    RADIUS,
+    empty_row_certificate,
+    nearly_least_squares,
+    norm,
+    prove_inconsistent,
+    true_residual,
+    worst_equations,
+)
 
 DEFAULT_MAX_EPOCHS = 50_000.0
 """The generous limit that `max_epochs=None` stands for."""
 
 _LOOSEST = 1.0 - 2.0**-20
 _TIGHTEST = 1e-9
+_AS_GOOD = 1.0005
+"""Of two least-squares iterates that of the proof is preferred, unless its residual is larger by this."""
+
+_LEAST_SEARCH = 1e8
+_PROOF = "looked for a proof that the system is inconsistent"
+
 _LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -73,6 +90,7 @@ class Column:
         self._reason = ""
         self._minimum_norm: bool | None = x0 is None or not x0.any()
         self._verify_seconds = 0.0
+        self._proof: Certificate | None = None
         self._verified: tuple[FloatArray, FloatArray, float] | None = None
 
     def solve(
@@ -99,19 +117,18 @@ class Column:
             left_out=0.0 if empty is None else empty.bound,
             confirm=self._confirm,
             threads=self._threads,
+            disprove=lambda x: self._disprove(monitor, x),
         )
-        proof = empty
         with np.errstate(over="ignore", invalid="ignore"):  # divergence is noticed by its residual
             try:
                 status = self._run(monitor, solvable)
-                if empty is not None:
+                proven = status is Status.STAGNATED and self._prove_at_last(monitor, solvable)
+                if proven or empty is not None:
                     status = Status.INCONSISTENT
-                elif status is Status.STAGNATED:
-                    proof = self._prove(monitor)
-                    status = status if proof is None else Status.INCONSISTENT
             except Interrupted as interruption:
-                status, proof = interruption.status, None
-        return self._result(monitor, status, proof)
+                status = interruption.status
+        proof = self._proof if empty is None else empty
+        return self._result(monitor, status, proof if status is Status.INCONSISTENT else None)
 
     def _run(self, monitor: Monitor, b: FloatArray) -> Status:
         """Try the candidates until one meets the target or a limit ends it all."""
@@ -131,7 +148,7 @@ class Column:
                 return Status.STAGNATED
             attempt, budget = move
             status = self._go_on(attempt, monitor, budget)
-            if status in (Status.CONVERGED, Status.MAX_EPOCHS):
+            if status in (Status.CONVERGED, Status.MAX_EPOCHS, Status.INCONSISTENT):
                 return status
 
     def _requested(self, spec: MethodSpec, b: FloatArray) -> Iterator[tuple[Attempt, float]]:
@@ -170,7 +187,7 @@ class Column:
 
     def _go_on(self, attempt: Attempt, monitor: Monitor, budget: float) -> Status | None:
         """Run an attempt for a while, and write down what it did."""
-        before, start = replace(monitor.work), monitor.seconds
+        self._ledger = Ledger(attempt, monitor)
         x, x_norm = monitor.best_x, monitor.best_norm
         self._method, self._reason = attempt.method, attempt.reason
         # In the order in which they ended: what was taken up again comes after what it gave way to.
@@ -198,26 +215,76 @@ class Column:
                 process = attempt.drive.process
                 self._parameters = process.parameters()
                 attempt.method = self._method = process.method or attempt.method
-            attempt.count(monitor, before, monitor.seconds - start)
-            attempt.residual = monitor.relative(monitor.best_norm)
+            self._ledger.close()
         attempt.done = status is not None
         return self._track_norm(attempt, monitor, status, x, x_norm)
 
-    def _prove(self, monitor: Monitor) -> Certificate | None:
-        """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
-        before, start = replace(monitor.work), monitor.seconds
-        attempt = Attempt("lsmr", "looked for a proof that the system is inconsistent")
-        self._attempts.append(attempt)
+    def _disprove(self, monitor: Monitor, x: FloatArray) -> bool:
+        """Whether the target is out of reach, with the proof; asked in the middle of an attempt."""
+        x = x.copy()
+        r = true_residual(self._state.raw, self._b, x)
+        if not nearly_least_squares(self._state, self._b, x, r, self._target):
+            return False
+        running = self._ledger
+        running.close()
         try:
-            proof = prove_inconsistent(self._state, self._b, monitor)
-            if proof.certificate is not None and proof.residual_norm < monitor.best_norm:
-                monitor.best_x, monitor.best_norm = proof.x, proof.residual_norm
+            return self._prove(monitor, x)
+        finally:
+            self._ledger = running.reopened()
+
+    def _prove_at_last(self, monitor: Monitor, b: FloatArray) -> bool:
+        """After all methods have ended: from where column sweeps lead, or else from the best x."""
+        if self._options.method not in ("auto", "ssor_cgls") and self._search(monitor, b):
+            return True
+        return self._prove(monitor, monitor.best_x)
+
+    def _search(self, monitor: Monitor, b: FloatArray) -> bool:
+        """Find a least-squares solution from zero, for as long as the method itself has taken.
+
+        Its x is taken only with a proof: it must not be passed off as that of another method.
+        """
+        budget = max(monitor.work.cost, _LEAST_SEARCH)
+        for name, form in self._decisive(budget):
+            aside = monitor.aside()
+            attempt = Attempt(name, f"{_PROOF}; {form.note}" if form.note else _PROOF)
+            self._attempts.append(attempt)
+            self._ledger = Ledger(attempt, aside)
+            try:
+                status = Drive(form.start(self._state, b, aside.best_x, self._options), aside).run(budget)
+            finally:
+                self._ledger.close()
+            if status is Status.INCONSISTENT:
+                return True
+            if status is Status.CONVERGED:
+                attempt.reason += f", and solved it instead: try method {name}"
+                return False
+        return False
+
+    def _decisive(self, budget: float) -> Iterator[tuple[str, Form]]:
+        """Methods that find least-squares solutions, the Gram factor only if it is cheap enough."""
+        m, n = self._state.A.shape
+        if n <= min(m, MOST_ROWS) and cost.gram(n, self._state.gram_pairs) <= budget:
+            yield "direct", GRAM
+        yield "ssor_cgls", METHODS["ssor_cgls"].forms(self._state)[0]
+
+    def _prove(self, monitor: Monitor, x: FloatArray) -> bool:
+        """Look for a proof of inconsistency; without one, the x that the method itself found stays."""
+        attempt = Attempt("lsmr", _PROOF)
+        self._attempts.append(attempt)
+        ledger = Ledger(attempt, monitor)
+        try:
+            proof = prove_inconsistent(self._state, self._b, x, monitor)
+            self._proof = proof.certificate
+            size = math.sqrt(max(proof.residual_norm**2 - monitor.left_out**2, 0.0))
+            if self._proof is not None and size <= _AS_GOOD * monitor.best_norm:
+                monitor.best_x, monitor.best_norm = proof.x, size
+            elif self._proof is not None and self._proof.radius < RADIUS * norm(monitor.best_x):
+                self._proof = None
             elif proof.residual_norm <= self._target:
                 attempt.reason += ", and solved it instead: try method lsmr"
         finally:
-            attempt.count(monitor, before, monitor.seconds - start)
-            attempt.residual = monitor.relative(monitor.best_norm)
-        return proof.certificate
+            ledger.close()
+        return self._proof is not None
 
     def _track_norm(
         self, attempt: Attempt, monitor: Monitor, status: Status | None, x: FloatArray, x_norm: float
@@ -297,12 +364,30 @@ class Column:
                 verify=self._verify_seconds,
                 total=total,
             ),
-            advice=status.advice,
+            advice=self._advice(status, monitor.best_x, size),
             minimum_norm=minimum_norm,
             forecast=monitor.forecast,
+            error_estimate=self._error_estimate(monitor, r, size) if status is Status.CONVERGED else None,
             certificate=None if proof is None else self._unscaled(proof),
             worst_equations=worst_equations(_scaled(r, self._b_exponent)) if explain else None,
         )
+
+    def _advice(self, status: Status, x: FloatArray, size: float) -> str:
+        if status is not Status.STAGNATED:
+            return status.advice
+        return stall_advice(self._state, self._options.method, self._b, x, size)
+
+    def _error_estimate(self, monitor: Monitor, r: FloatArray, size: float) -> float | None:
+        """That of the method if it has one, else by the way the residual went; None if x* is not unique."""
+        m, n = self._state.A.shape
+        drive = self._attempts[-1].drive if self._attempts else None
+        if drive is None or m < n or not self._state.column_norms.all():
+            return None
+        process = drive.process
+        estimate = (
+            process.error_estimate(r) if process.factored else monitor.trail.estimate(monitor.best_x, size)
+        )
+        return None if estimate is None else _ldexp(estimate, self._x_exponent)
 
     def _unscaled(self, proof: Certificate) -> Certificate:
         return Certificate(

@@ -13,6 +13,7 @@ from .verification import certified_radius, parallel_rows_certificate, rounding_
 
 _MOST = 20
 _LARGEST = float(np.finfo(np.float64).max)
+_SMALLEST = float(np.finfo(np.float64).smallest_subnormal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def find_contradictions(state: State, b: FloatArray, rtol: float) -> Contradicti
         norms = np.maximum(state.row_norms[i] / divisor, state.row_norms[j] * np.abs(c / divisor))
         size = np.maximum(np.abs(left), np.abs(right))
         noise = rounding_noise(norms, certified_radius(state, b), size)
+        noise += np.ldexp(_SMALLEST, -exponent)  # below the normal numbers, b is rounded to these
         found = np.flatnonzero(np.abs(gap) > np.maximum(rtol * size, noise))
         gaps = np.concatenate([b[empty], gap[found] * divisor[found]])
         bounds = np.concatenate([np.abs(b[empty]), np.abs(gap[found]) / length[found]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from ..errors import FieldError, MethodNotApplicableError
@@ -20,6 +22,8 @@ _MOST_ENTRIES = 2**26  # SuperLU counts in 32 bits, and begins with room for 30 
 
 class Direct(Process):
     """Factorise, solve, refine while that helps. Counts no epochs; cannot be interrupted inside."""
+
+    factored = True
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         require_structure(state)
@@ -47,11 +51,16 @@ class Direct(Process):
         self._x = x if np.isfinite(norm) else monitor.best_x
         return Status.STAGNATED
 
-    @property
+    @cached_property
     def unique(self) -> bool:
         """Whether A is far enough from singular that there is no other solution."""
         factors = self._state.factors
         return factors is not None and condition_estimate(self._state, factors) < _NEARLY_SINGULAR
+
+    def error_estimate(self, r: FloatArray) -> float | None:
+        """‖A⁻¹r‖ by one more solve."""
+        factors = self._state.factors
+        return float(np.linalg.norm(factors.solve(r))) if factors is not None and self.unique else None
 
     def solution(self) -> FloatArray:
         """The refined solution, or x0 if there is none."""

@@ -7,6 +7,8 @@ CG make up for what rounding took; a shift of a few units of rounding makes any 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .monitor import Monitor
@@ -19,10 +21,13 @@ MOST_ROWS = 3000
 
 _MOST_STEPS = 64
 _DRIFTED = 0.1
+_UNREACHABLE = 1e-3
 
 
 class Gram(Process):
     """CG preconditioned by a Gram factor. Counts no epochs."""
+
+    factored = True
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         self._state = state
@@ -73,10 +78,23 @@ class Gram(Process):
         ended = self._steps >= _MOST_STEPS or not (self._gamma < 0.9 * gamma or norm > 1e3 * monitor.target)
         return Status.STAGNATED if ended else None
 
+    @property
+    def stationary(self) -> bool:
+        """Whether √γ, the part of r that A can still reach, is small in r."""
+        return self._tall and math.sqrt(max(self._gamma, 0.0)) <= _UNREACHABLE * float(
+            np.linalg.norm(self._r)
+        )
+
     def check(self, norm: float) -> None:
         """Restart where rounding has made the recurrence lose the true residual."""
         if abs(float(np.linalg.norm(self._r)) - norm) > _DRIFTED * norm:
             self._begin()
+
+    def error_estimate(self, r: FloatArray) -> float | None:
+        """‖(AᵀA)⁻¹Aᵀr‖ by one more solve, where the columns are clearly independent."""
+        if not self._tall or not self._factor.clearly_definite:
+            return None
+        return float(np.linalg.norm(self._factor.solve(self._state.AT @ r)))
 
     def solution(self) -> FloatArray:
         """The iterate."""

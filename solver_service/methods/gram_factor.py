@@ -16,6 +16,7 @@ from .team import BLOCK_ENTRIES
 
 _SHIFT = 4.0
 _LARGER = 100.0
+_CLEAR = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class GramFactor:
 
     factor: FloatArray
     shift: float
+    least_pivot: float
+    """The least of Lⱼⱼ²/Gⱼⱼ, 0 if a column is empty."""
 
     @classmethod
     def of(cls, rows: csr_array, tick: Callable[[], None]) -> GramFactor:
@@ -40,7 +43,8 @@ class GramFactor:
             tick()
             accumulate_gram(*raw, start, stop, G)
         diagonal = np.diagonal(G).copy()
-        diagonal[diagonal == 0.0] = 1.0  # an empty row or column: its unknown stays zero
+        empty = diagonal == 0.0
+        diagonal[empty] = 1.0  # an empty row or column: its unknown stays zero
         shift = _SHIFT * size * float(np.finfo(np.float64).eps)
         while True:
             tick()
@@ -48,8 +52,14 @@ class GramFactor:
             np.fill_diagonal(shifted, np.where(np.diagonal(G) > 0.0, np.diagonal(G), 1.0) + shift * diagonal)
             factor, info = dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)
             if info == 0:
-                return cls(factor, shift)
+                pivots = np.where(empty, 0.0, np.diagonal(factor) ** 2 / diagonal)
+                return cls(factor, shift, float(pivots.min(initial=1.0)))
             shift *= _LARGER
+
+    @property
+    def clearly_definite(self) -> bool:
+        """Whether no pivot is so small that it may be made of shift and rounding."""
+        return self.least_pivot > _CLEAR * self.shift
 
     def solve(self, v: FloatArray) -> FloatArray:
         """(LLᵀ)⁻¹v."""

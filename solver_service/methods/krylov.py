@@ -170,10 +170,15 @@ _LEAST_SQUARES = (2, 5)
 
 
 def bidiagonalise(
-    method: str, operator: LinearOperator, b: FloatArray, tolerance: float, iterations: int
+    method: str,
+    operator: LinearOperator,
+    b: FloatArray,
+    tolerance: float,
+    iterations: int,
+    stationary: float = LEAST_SQUARES_TOLERANCE,
 ) -> tuple[FloatArray, int, int]:
     """Run SciPy's solver; returns x, the iterations made, and SciPy's stop reason (2, 5: least squares)."""
-    options: dict[str, Any] = {"atol": LEAST_SQUARES_TOLERANCE, "btol": tolerance, "conlim": 0.0}
+    options: dict[str, Any] = {"atol": stationary, "btol": tolerance, "conlim": 0.0}
     with np.errstate(all="ignore"):  # whatever goes wrong shows in the measured residual
         if method == "lsqr":
             x, stop, count, *_ = lsqr(operator, b, iter_lim=iterations, **options)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..kernels import RawCSR, residual, squared_norm
+from .error_estimate import Trail
 from .result import FloatArray, Forecast, HistoryPoint, Progress, Status
 from .team import blocks, in_parallel, parts
 
@@ -58,6 +60,8 @@ class Monitor:
         ‖b − A x‖ by separate, more exact code: asked before a residual is said to meet the target.
     threads : int
         To measure with.
+    disprove : callable or None
+        Whether it can be shown, from an x whose residual no longer falls, that none meets the target.
     callback : callable or None
         Told a `Progress` whenever the residual was measured; True ends the solve.
     """
@@ -76,6 +80,7 @@ class Monitor:
         left_out: float = 0.0,
         confirm: Callable[[FloatArray], float] | None = None,
         threads: int = 1,
+        disprove: Callable[[FloatArray], bool] | None = None,
     ) -> None:
         self.target = target
         self.max_epochs = max_epochs
@@ -86,11 +91,13 @@ class Monitor:
         self.left_out = left_out
         self.best_x: FloatArray = x0
         self.best_norm = self._b_norm
+        self.trail = Trail(self.best_norm)
         self._r = np.empty_like(b)
         self.deadline = deadline
         self.should_stop = should_stop
         self._callback = callback
         self._confirm = confirm
+        self._disprove = disprove
         self._start = time.monotonic()
         self._expected: tuple[float, float] | None = None
         self._told: tuple[float, float] | None = None
@@ -98,6 +105,15 @@ class Monitor:
         self._ratio = _HISTORY_RATIO
         self.threads = threads
         self._parts = [blocks(A.indptr, *part) for part in parts(A.indptr, threads)]
+
+    def aside(self) -> Monitor:
+        """A monitor with the same counts and limits (half of `max_epochs`), from x = 0; it tells nobody."""
+        other = copy(self)
+        other.max_epochs -= 0.5 * self.remaining_epochs
+        other.best_x, other.best_norm = np.zeros_like(self.best_x), self._b_norm
+        other.trail, other._r = Trail(self._b_norm), np.empty_like(self._r)
+        other._callback, other._history = None, []
+        return other
 
     @property
     def seconds(self) -> float:
@@ -130,9 +146,10 @@ class Monitor:
         if not self.best_x.any():
             self._record(self._b_norm, exact=True)
             return
-        self.best_norm = math.inf
+        self.best_norm, self.trail = math.inf, Trail(0.0)
         if self.measure(self.best_x) == math.inf:
             self.best_x, self.best_norm = np.zeros_like(self.best_x), self._b_norm
+        self.trail = Trail(self.best_norm)
 
     def tick(self) -> None:
         """Raise `Interrupted` if the solve has to end now. Cheap: call it every few milliseconds of work."""
@@ -194,6 +211,10 @@ class Monitor:
             return None
         return Forecast(*self._told, self.work.iterations, self.seconds)
 
+    def hopeless(self, x: FloatArray) -> bool:
+        """Whether it is proven that no x meets the target; `x` is one whose residual no longer falls."""
+        return self._disprove is not None and self._disprove(x)
+
     def settle(self, x: FloatArray) -> None:
         """Measure without looking at limits: the last look at an iterate when a solve is interrupted."""
         self._judge(x, self._residual_norm(x, lambda: None))
@@ -214,6 +235,7 @@ class Monitor:
         if norm < self.best_norm:
             self.best_norm = norm
             self.best_x = x if norm <= self.target else x.copy()
+            self.trail.passed(self.best_x, norm)
         self._record(norm, exact=True)
 
     def estimate(self, norm: float) -> None:

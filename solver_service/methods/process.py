@@ -27,6 +27,9 @@ class Process(ABC):
     row_space: bool = False
     """Whether from x0 = 0 the iterates stay in the row space: their limit is the minimum-norm solution."""
 
+    factored: bool = False
+    """Whether it holds factors of A, so that `error_estimate` is its own."""
+
     @abstractmethod
     def advance(self, monitor: Monitor) -> Status | None:
         """Do a bounded piece of work, counting it in `monitor.work`, within `monitor.remaining_epochs`.
@@ -53,6 +56,15 @@ class Process(ABC):
     def unique(self) -> bool:
         """Asked after success: whether it shows that there is no other solution."""
         return False
+
+    @property
+    def stationary(self) -> bool:
+        """Whether the method sees next to nothing in the residual that A could still reach."""
+        return False
+
+    def error_estimate(self, r: FloatArray) -> float | None:  # noqa: ARG002  # most have no factors
+        """Asked after success, given r = b − A x: an estimate of ‖x − x*‖ by factors of A, None without."""
+        return None
 
     def check(self, norm: float) -> None:  # noqa: B027  # most have nothing that could drift
         """Told ‖b − A x‖ of the iterate: recompute what was kept up to date, if it has left the truth."""
@@ -126,7 +138,7 @@ class Drive:
                 return Status.CONVERGED
             if ended is not None:
                 pace.measured(norm, estimate)
-                return ended
+                return Status.INCONSISTENT if self._hopeless(final=True) else ended
             if norm > _DIVERGED * pace.largest:
                 if not process.recover(monitor.best_x):
                     return Status.STAGNATED
@@ -137,10 +149,21 @@ class Drive:
                 monitor.expect(*pace.outlook(monitor.target))
             if monitor.remaining_epochs <= 0.0:
                 return Status.MAX_EPOCHS
+            if (pace.flat or process.stationary) and self._hopeless(final=pace.stalled):
+                return Status.INCONSISTENT
             if pace.stalled:
                 return Status.STAGNATED
             if pace.exhausted:
                 return None
+
+    def _hopeless(self, *, final: bool) -> bool:
+        """Whether the target is proven to be out of reach: asked at the end, before it ever more seldom."""
+        pace = self._pace
+        if not (final or pace.suspicious):
+            return False
+        proven = self._monitor.hopeless(self.process.solution())
+        pace.skip(self._monitor)
+        return proven
 
 
 class _Pace:
@@ -148,12 +171,14 @@ class _Pace:
 
     def __init__(self, patience: float, monitor: Monitor) -> None:
         self.largest = monitor.best_norm
+        self.flat = False
         self.stalled = False
         self.cost = 0.0
         self.points: list[tuple[float, float]] = [(0.0, monitor.best_norm)]
         self._patience = patience
         self._epochs = 0.0
         self._measured_at = 0.0
+        self._looks, self._look_at = 0, 1
         self._bias = 1.0
         self._curve: list[tuple[float, float]] = [(0.0, monitor.best_norm)]
         self._budget = math.inf
@@ -162,8 +187,12 @@ class _Pace:
 
     def resume(self, monitor: Monitor, budget: float) -> None:
         """Enter the loop (again): what others did meanwhile does not count."""
-        self._seen = (monitor.work.epochs, monitor.work.cost, monitor.work.iterations)
+        self.skip(monitor)
         self._budget = self.cost + budget
+
+    def skip(self, monitor: Monitor) -> None:
+        """Leave out of the count what was done since the last."""
+        self._seen = (monitor.work.epochs, monitor.work.cost, monitor.work.iterations)
 
     def count(self, monitor: Monitor) -> None:
         """Take note of the work done."""
@@ -191,6 +220,15 @@ class _Pace:
         """Whether the estimate says that the target is met."""
         return estimate is not None and estimate * self._bias <= monitor.target
 
+    @property
+    def suspicious(self) -> bool:
+        """Asked where the residual seems to have come to its floor: whether to look into it, or later."""
+        self._looks += 1
+        if self._looks < self._look_at:
+            return False
+        self._look_at += 1 + self._look_at // 2
+        return True
+
     def estimated(self, estimate: float) -> None:
         """Note an estimate, brought to the scale of the last measurement, for the forecast."""
         self._note(min(self._bias * estimate, self.points[-1][1]))
@@ -209,11 +247,11 @@ class _Pace:
         self._note(best)
         if spent > 1.02 * self._curve[-1][0] or len(self._curve) < 2:
             self._curve.append((spent, best))
-        if spent >= self._patience:
-            # The first value of the last three quarters: sampling makes residuals jump, and a lucky low one
-            # must not make the rest look like a stall.
-            earlier = next(value for epochs, value in self._curve if epochs >= 0.25 * spent)
-            self.stalled = best > _STALL_FACTOR * earlier and len(self._curve) > 2
+        # The first value of the last three quarters: sampling makes residuals jump, and a lucky low one must
+        # not make the rest look like a stall.
+        earlier = next(value for epochs, value in self._curve if epochs >= 0.25 * spent)
+        self.flat = best > _STALL_FACTOR * earlier and len(self._curve) > 2
+        self.stalled = self.flat and spent >= self._patience
 
     def outlook(self, target: float) -> tuple[float, float]:
         """Iterations and cost still needed."""

@@ -180,7 +180,10 @@ class Result(ColumnResult):
 
     `x` has shape (n,), or (n, k) for b of shape (m, k), float64 and always finite. `residual_norm` is
     ‖b − A x‖₂ recomputed on the caller's data after the solve, `relative_residual` is that over ‖b‖₂ (0 if
-    both are 0), `target` is max(rtol·‖b‖₂, atol). With k columns the status is that of the first column that
+    both are 0), `target` is max(rtol·‖b‖₂, atol).
+    `error_estimate` of a converged x is that of ‖x − x*‖₂; None with more unknowns than equations, an unknown
+    in no equation, or too few steps to tell by. Where columns of A depend on one another unnoticed, it is the
+    distance to the solution that x converges to. With k columns the status is that of the first column that
     did not converge, residuals are the worst, counts are totals, and `columns` holds one result each.
     """
 

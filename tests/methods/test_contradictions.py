@@ -186,22 +186,25 @@ def test_extreme_scales(of_A, of_b):
 
 
 def hilbert_with_a_contradiction():
-    """κ ≈ 10¹⁶, so that no iteration gets anywhere near a proof; but two rows contradict two others."""
+    """κ ≈ 10¹⁶, and two rows contradict two others."""
     H = 1.0 / (np.arange(60)[:, None] + np.arange(12) + 1.0)
     b = H @ np.ones(12)
     return np.vstack([H, 3.0 * H[:2]]), np.append(b, 3.0 * b[:2] + [0.1, 0.2])
 
 
 @pytest.mark.parametrize("method", ["auto", "kaczmarz", "lsmr"])
-def test_a_stalled_solve_is_proven_by_structure_where_iteration_proves_nothing(monkeypatch, method):
+def test_a_stalled_solve_is_proven_by_structure_or_by_iteration(monkeypatch, method):
     A, b = hilbert_with_a_contradiction()
     result = solver_service.solve(A, b, method=method, rtol=1e-8)
     assert result.status is Status.INCONSISTENT
     assert result.certificate.bound == pytest.approx(math.hypot(0.1, 0.2) / math.sqrt(10), rel=1e-3)
     assert result.certificate.radius >= 999 * np.linalg.norm(result.x)
     assert {w.row for w in result.worst_equations[:4]} == {0, 1, 60, 61}
+    assert set(np.flatnonzero(result.certificate.y)) == {0, 1, 60, 61}, "the rows that contradict, alone"
     monkeypatch.setattr(verification, "parallel_rows_certificate", lambda *_: None)
-    assert solver_service.solve(A, b, method=method, rtol=1e-8).status is Status.STAGNATED
+    other = solver_service.solve(A, b, method=method, rtol=1e-8)
+    assert other.status is Status.INCONSISTENT, "iterations on the residual itself prove it as well"
+    assert np.count_nonzero(other.certificate.y) > 4
 
 
 @pytest.mark.parametrize("method", ["auto", "kaczmarz", "coordinate_descent", "lsqr", "lsmr"])
@@ -221,3 +224,11 @@ def test_the_groups_count_as_memory_of_the_state():
     assert prepared.report.duplicate_rows.count == 99
     assert prepared.nbytes >= before + 100 * 16
     assert prepared.nbytes == before + prepared.state.parallel_rows.nbytes
+
+
+def test_rounding_to_subnormal_numbers_is_no_contradiction():
+    smallest = 5e-324
+    found = solver_service.prepare(np.array([[1.0], [0.5]])).contradictions(
+        np.array([smallest, 0.0]), rtol=0.0
+    )
+    assert found.count == 0

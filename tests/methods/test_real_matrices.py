@@ -11,7 +11,11 @@ from solver_service.problems.limits import Limits
 
 NAMES = """ash958 well1850 illc1033 abtaha2 football_massey Chem97Zt lp_afiro 1138_bus sherman1 Maragal_2
 20ng_bow_train ct_parallel_64 lp_osa_07 bcsstk16 cage8 minnesota_laplacian GL7d11 w8a""".split()
-INCONSISTENT = "Maragal_2 football_massey illc1033 koenigsee_rays well1850".split()
+INCONSISTENT = """Maragal_2 football_massey illc1033 illc1850 insteval_fe koenigsee_rays well1033
+well1850""".split()
+CONSISTENT = (
+    """cr42 crew1 lp_25fv47 lp_afiro lp_israel lp_maros_r7 lp_osa_07 lp_ship04s model1 nemsafm""".split()
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +41,15 @@ def test_least_squares_data_is_called_inconsistent_and_proven(load, matrices, na
     A = load(name)
     b = np.load(matrices / "rhs" / f"{name}_b.npz")["b"].astype(float).ravel()
     result = solver_service.solve(A, b, rtol=1e-8)
-    assert not result.converged
-    if result.status == "inconsistent":
-        y = result.certificate.y
-        bound = (abs(b @ y) - result.certificate.radius * np.linalg.norm(A.T @ y)) / np.linalg.norm(y)
-        assert bound > result.target
-    else:
-        assert result.status == "stagnated"
+    assert result.status == "inconsistent"
+    y = result.certificate.y
+    bound = (abs(b @ y) - result.certificate.radius * np.linalg.norm(A.T @ y)) / np.linalg.norm(y)
+    assert bound > result.target
+    assert result.certificate.radius >= 999 * np.linalg.norm(result.x)
+
+
+@pytest.mark.parametrize("name", CONSISTENT)
+def test_right_sides_of_linear_programmes_are_consistent(load, matrices, name):
+    A = load(name)
+    b = np.load(matrices / "rhs" / f"{name}_b.npz")["b"].astype(float).ravel()
+    assert solver_service.solve(A, b, rtol=1e-8).converged
