@@ -125,6 +125,8 @@ class Drive:
             monitor.tick()
             ended = process.advance(monitor)
             pace.count(monitor)
+            if ended is None and pace.idle > 1:
+                ended = Status.STAGNATED  # even after a look at the truth it sees nothing left to do
             estimate = process.residual_estimate
             if ended is None and estimate is not None and estimate <= _DIVERGED * pace.largest:
                 monitor.estimate(estimate)
@@ -173,6 +175,7 @@ class _Pace:
         self.largest = monitor.best_norm
         self.flat = False
         self.stalled = False
+        self.idle = 0  # pieces of work in a row that did nothing
         self.cost = 0.0
         self.points: list[tuple[float, float]] = [(0.0, monitor.best_norm)]
         self._patience = patience
@@ -199,7 +202,9 @@ class _Pace:
         work = monitor.work
         self._epochs += work.epochs - self._seen[0]
         self.cost += work.cost - self._seen[1]
-        self._iterations += work.iterations - self._seen[2]
+        done = work.iterations - self._seen[2]
+        self.idle = 0 if done else self.idle + 1
+        self._iterations += done
         self._seen = (work.epochs, work.cost, work.iterations)
 
     @property
@@ -212,6 +217,7 @@ class _Pace:
         since = self._epochs - self._measured_at
         return (
             self.promising(monitor, estimate)
+            or self.idle > 0
             or since >= min(_LONGEST_GAP, max(1.0, 0.25 * self._epochs))
             or monitor.remaining_epochs <= 0.0
         )
