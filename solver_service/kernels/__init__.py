@@ -39,13 +39,14 @@ from .symbolic import (
     transposed,
 )
 from .symmetric_sweeps import advance_symmetric, forward_substitution, lower_product
-from .vectors import largest_magnitude, squared_norm
+from .vectors import add_squares, largest_magnitude, squared_norm, sum_squares
 
 __all__ = [
     "HEAVY_BALL",
     "NESTEROV",
     "RawCSR",
     "accumulate_gram",
+    "add_squares",
     "advance_columns",
     "advance_rows",
     "advance_symmetric",
@@ -89,6 +90,7 @@ __all__ = [
     "spd_momentum_steps",
     "spd_steps",
     "squared_norm",
+    "sum_squares",
     "transposed",
     "warm_up",
 ]
@@ -131,6 +133,8 @@ def warm_up() -> None:
         apply_rows_transposed(*B, norms, 1.0, 0.0, g, y, x, 0, 2)
         advance_rows(*B, norms, 1.0, x, b, s, p, q, h, scalars, 1, 0.0)
         accumulate_gram(*B, 0, 2, np.zeros((2, 2)))
+        add_squares(B.indices, B.data, g)
+        sum_squares(B.indptr, B.data, g)
         gather_unit_rows(*B, order, order, *A, norms)
     forward_columns(*A, norms, 1.0, h, s, 0, 2)
     backward_columns(*A, norms, 1.0, 0.0, s, p, t, q, 0, 2)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .jit import FloatArray, kernel
+import numpy as np
+
+from .jit import ONE, FloatArray, UnsignedArray, kernel
 
 _BLOCK = 256
 
@@ -40,3 +42,23 @@ def largest_magnitude(v: FloatArray) -> float:
     for j in range(v.size):
         largest = max(largest, abs(v[j]))
     return largest
+
+
+@kernel
+def add_squares(indices: UnsignedArray, data: FloatArray, totals: FloatArray) -> None:
+    """totals[indices[p]] += data[p]² over all p."""
+    for p in range(data.size):
+        totals[indices[p]] += data[p] * data[p]
+
+
+@kernel
+def sum_squares(indptr: UnsignedArray, data: FloatArray, totals: FloatArray) -> None:
+    """totals[i] ← Σ data[p]² over the entries p of row i."""
+    last = np.uint64(indptr[0])
+    for i in range(np.uint64(0), np.uint64(totals.size)):
+        first = last
+        last = np.uint64(indptr[i + ONE])
+        total = 0.0
+        for p in range(first, last):
+            total += data[p] * data[p]
+        totals[i] = total

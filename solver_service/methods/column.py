@@ -381,13 +381,15 @@ class Column:
         """That of the method if it has one, else by the way the residual went; None if x* is not unique."""
         m, n = self._state.A.shape
         drive = self._attempts[-1].drive if self._attempts else None
-        if drive is None or m < n or not self._state.column_norms.all():
+        if drive is None or m < n:
             return None
         process = drive.process
         estimate = (
             process.error_estimate(r) if process.factored else monitor.trail.estimate(monitor.best_x, size)
         )
-        return None if estimate is None else _ldexp(estimate, self._x_exponent)
+        if estimate is None or not self._state.column_norms.all():
+            return None
+        return _ldexp(estimate, self._x_exponent)
 
     def _unscaled(self, proof: Certificate) -> Certificate:
         return Certificate(

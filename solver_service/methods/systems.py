@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ..kernels import RawCSR
+from ..kernels import RawCSR, add_squares, sum_squares
 from .result import FloatArray
 from .spectrum import COARSE, FINE, Spectrum, symmetric_spectrum
 from .team import parts
@@ -216,11 +216,13 @@ def inverse(norms: FloatArray, empty: float = 0.0) -> FloatArray:
 
 def row_norms(A: csr_array) -> FloatArray:
     """Euclidean norms of the rows, (m,); 0 only for rows of zeros, however small the entries."""
-    norms = np.zeros(A.shape[0])
-    filled = np.flatnonzero(np.diff(A.indptr))
-    if filled.size:
-        norms[filled] = np.sqrt(np.add.reduceat(A.data * A.data, A.indptr[filled]))
-        if norms[filled].min() < TINY:  # squares that vanished, or lost digits
+    raw = RawCSR.of(A)
+    norms = np.empty(A.shape[0])
+    sum_squares(raw.indptr, raw.data, norms)
+    np.sqrt(norms, out=norms)
+    if norms.min() < TINY:  # an empty row, or squares that vanished or lost digits
+        filled = np.flatnonzero(np.diff(A.indptr))
+        if filled.size and norms[filled].min() < TINY:
             largest = np.maximum.reduceat(np.abs(A.data), A.indptr[filled])
             # Scaling by a power of two may have made entries vanish altogether (see State): 0/0 is 0 here.
             divisor = np.where(largest > 0.0, largest, 1.0)
@@ -231,10 +233,14 @@ def row_norms(A: csr_array) -> FloatArray:
 
 def column_norms(A: csr_array) -> FloatArray:
     """Euclidean norms of the columns of A, (n,), without its transpose where squares do not vanish."""
-    norms: FloatArray = np.sqrt(np.bincount(A.indices, weights=A.data * A.data, minlength=A.shape[1]))
-    used = np.bincount(A.indices, minlength=A.shape[1]) > 0
-    if used.any() and norms[used].min() < TINY:
-        return row_norms(csr_array(A.T))
+    raw = RawCSR.of(A)
+    norms = np.zeros(A.shape[1])
+    add_squares(raw.indices, raw.data, norms)
+    np.sqrt(norms, out=norms)
+    if norms.min() < TINY:  # an empty column, or squares that vanished
+        used = np.bincount(A.indices, minlength=A.shape[1]) > 0
+        if used.any() and norms[used].min() < TINY:
+            return row_norms(csr_array(A.T))
     return norms
 
 
