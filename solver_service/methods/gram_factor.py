@@ -31,26 +31,16 @@ class GramFactor:
     @classmethod
     def of(cls, rows: csr_array, tick: Callable[[], None]) -> GramFactor:
         """Form and factor G = Σ aᵢaᵢᵀ over `rows`, looking at the clock now and then."""
-        size = rows.shape[1]
-        G = np.zeros((size, size))
-        raw = RawCSR.of(rows)
-        lengths = np.diff(rows.indptr).astype(np.float64)
-        work = np.cumsum(lengths * lengths)
-        pieces = int(work[-1] // BLOCK_ENTRIES) + 1 if work.size else 1
-        cuts = np.searchsorted(work, work[-1] * np.arange(1, pieces) / pieces) if work.size else []
-        edges = [0, *map(int, cuts), rows.shape[0]]
-        for start, stop in pairwise(edges):
-            tick()
-            accumulate_gram(*raw, start, stop, G)
-        diagonal = np.diagonal(G).copy()
-        empty = diagonal == 0.0
-        diagonal[empty] = 1.0  # an empty row or column: its unknown stays zero
-        shift = _SHIFT * size * float(np.finfo(np.float64).eps)
+        shift = _SHIFT * rows.shape[1] * float(np.finfo(np.float64).eps)
         while True:
+            # Factored in place, and formed anew for a larger shift, which is rare: a copy would cost more.
+            G = _gram(rows, tick)
+            diagonal = np.diagonal(G).copy()
+            empty = diagonal == 0.0
+            diagonal[empty] = 1.0  # an empty row or column: its unknown stays zero
+            np.fill_diagonal(G, diagonal * (1.0 + shift))
             tick()
-            shifted = G.copy()
-            np.fill_diagonal(shifted, np.where(np.diagonal(G) > 0.0, np.diagonal(G), 1.0) + shift * diagonal)
-            factor, info = dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)
+            factor, info = dpotrf(G.T, lower=1, clean=0, overwrite_a=1)
             if info == 0:
                 pivots = np.where(empty, 0.0, np.diagonal(factor) ** 2 / diagonal)
                 return cls(factor, shift, float(pivots.min(initial=1.0)))
@@ -71,3 +61,18 @@ class GramFactor:
     def nbytes(self) -> int:
         """Bytes held."""
         return int(self.factor.nbytes)
+
+
+def _gram(rows: csr_array, tick: Callable[[], None]) -> FloatArray:
+    """Upper triangle of Σ aᵢaᵢᵀ, in pieces of some milliseconds."""
+    size = rows.shape[1]
+    G = np.zeros((size, size))
+    raw = RawCSR.of(rows)
+    lengths = np.diff(rows.indptr).astype(np.float64)
+    work = np.cumsum(lengths * lengths)
+    pieces = int(work[-1] // BLOCK_ENTRIES) + 1
+    cuts = np.searchsorted(work, work[-1] * np.arange(1, pieces) / pieces)
+    for start, stop in pairwise([0, *map(int, cuts), rows.shape[0]]):
+        tick()
+        accumulate_gram(*raw, start, stop, G)
+    return G
