@@ -21,6 +21,7 @@ SolveBlock = Callable[[State, FloatArray, FloatArray, float, Monitor], Result]
 """Solves a block: its state, b, x0, the relative tolerance, and the monitor of the whole."""
 
 _STEPS = 30
+_REPORTS = 64
 _BLOCK = 1_000_000.0
 
 
@@ -61,9 +62,22 @@ class Apart(Process):
         return self._method
 
     def advance(self, monitor: Monitor) -> Status | None:
-        """The next block."""
+        """The next block that takes work; some with nothing to do may go before it."""
         blocks = self.state.blocks
-        block, state = blocks[self._next]
+        often = -(-len(blocks) // _REPORTS)
+        before = monitor.work.iterations
+        while True:
+            monitor.tick()
+            status = self._solve_next(monitor)
+            if status is not None or self._next == len(blocks):
+                return status or Status.STAGNATED
+            if self._next % often == 0:
+                monitor.measure(self._x)
+            if monitor.work.iterations > before:
+                return None
+
+    def _solve_next(self, monitor: Monitor) -> Status | None:
+        block, state = self.state.blocks[self._next]
         b_norm = math.sqrt(squared_norm(self.b))
         b = np.ascontiguousarray(self.b[block.rows])
         result = self.solve(state, b, self._x[block.columns], monitor.target / b_norm, monitor)
@@ -80,9 +94,7 @@ class Apart(Process):
         work.epochs += result.epochs * state.A.nnz / self.state.A.nnz
         if result.status in (Status.TIME_LIMIT, Status.CANCELLED):
             raise Interrupted(result.status)
-        if result.status is Status.MAX_EPOCHS:
-            return Status.MAX_EPOCHS
-        return Status.STAGNATED if self._next == len(blocks) else None
+        return Status.MAX_EPOCHS if result.status is Status.MAX_EPOCHS else None
 
     @property
     def residual_estimate(self) -> float | None:

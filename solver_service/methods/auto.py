@@ -47,8 +47,8 @@ class Race:
     state : State
     b : ndarray, (m,)
     options : Options
-    seconds : float
-        Time limit: what cannot be interrupted is not begun if it is predicted to take longer.
+    seconds_left : callable or None
+        Seconds to the deadline, None without one: what may take longer and cannot be stopped is not begun.
     solve_block : callable or None
         Solves one of several disconnected blocks; None if there are none.
     """
@@ -59,13 +59,13 @@ class Race:
         b: FloatArray,
         options: Options,
         *,
-        seconds: float = math.inf,
+        seconds_left: Callable[[], float] | None = None,
         solve_block: SolveBlock | None = None,
     ) -> None:
         self._state = state
         self._b = b
         self._options = options
-        self._longest = min(_LONGEST_FACTORISATION, 1e9 * seconds)
+        self._seconds_left = seconds_left
         self._solve_block = solve_block
         self.attempts = list(self._candidates())
 
@@ -82,7 +82,9 @@ class Race:
                 key=lambda a: (a.forecast, not a.least_squares) if begun else (0.0, False),
                 default=None,
             )
-            final = min((a for a in running if a.final), key=lambda a: a.forecast, default=None)
+            longest = self._longest
+            finals = (a for a in running if a.final and a.forecast < longest)
+            final = min(finals, key=lambda a: a.forecast, default=None)
             if final is not None and (best is None or self._worthwhile(final, best)):
                 if final.refine is not None:  # the exact price was not worth knowing before
                     final.refine(final)
@@ -93,6 +95,12 @@ class Race:
             if best is None:
                 return None
             return best, 2.0 * best.step if best.drive is None else max(2.0 * best.step, _SHARE * self.spent)
+
+    @property
+    def _longest(self) -> float:
+        """Most cost of what cannot be interrupted; a prediction may err by a factor of two."""
+        left = math.inf if self._seconds_left is None else 0.5e9 * self._seconds_left()
+        return min(_LONGEST_FACTORISATION, left)
 
     @property
     def spent(self) -> float:
@@ -182,8 +190,6 @@ class Race:
         m, n = state.A.shape
         forms = METHODS["direct"].forms(state)
         for form in forms:
-            if self._options.minimum_norm and m > n:
-                continue
             attempt = Attempt("direct", form.note, self._starter(form), final=True)
             if form is LU:
                 attempt.prior, attempt.refine = cost.least_factorisation(n, state.A.nnz), self._price

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FieldError, NonFiniteError
 from . import cost
-from .advice import stall_advice
+from .advice import rounding_floor, stall_advice
 from .attempt import Attempt, Ledger
 from .auto import Race
 from .gram import MOST_ROWS
@@ -42,6 +42,7 @@ _AS_GOOD = 1.0005
 """Of two least-squares iterates that of the proof is preferred, unless its residual is larger by this."""
 
 _LEAST_SEARCH = 1e8
+_NEAR = 4.0
 _PROOF = "looked for a proof that the system is inconsistent"
 
 _LARGEST = float(np.finfo(np.float64).max)
@@ -140,7 +141,8 @@ class Column:
         race = None
         if self._options.method == "auto":
             apart = None if self._connected else self._solve_block
-            race = Race(self._state, b, self._options, seconds=monitor.seconds_left, solve_block=apart)
+            left = None if monitor.deadline is None else lambda: monitor.seconds_left
+            race = Race(self._state, b, self._options, seconds_left=left, solve_block=apart)
         requested = self._requested(spec, b)
         while True:
             move = next(requested, None) if race is None else race.next()
@@ -225,6 +227,8 @@ class Column:
         r = true_residual(self._state.raw, self._b, x)
         if not nearly_least_squares(self._state, self._b, x, r, self._target):
             return False
+        if norm(r) <= _NEAR * rounding_floor(self._state, self._b, x):
+            return False  # what is left may be rounding
         running = self._ledger
         running.close()
         try:

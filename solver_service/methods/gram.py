@@ -20,6 +20,7 @@ MOST_ROWS = 3000
 """Longest short side: its Gram matrix and factor take 150 MB, and the factorisation half a second."""
 
 _MOST_STEPS = 64
+_CERTAIN = 1e-8
 _DRIFTED = 0.1
 _UNREACHABLE = 1e-3
 
@@ -95,6 +96,11 @@ class Gram(Process):
         if not self._tall or not self._factor.clearly_definite:
             return None
         return float(np.linalg.norm(self._factor.solve(self._state.AT @ r)))
+
+    @property
+    def unique(self) -> bool:
+        """Whether A has full column rank: no pivot is anywhere near what shift and rounding may leave."""
+        return self._tall and self._direction is not None and self._factor.least_pivot > _CERTAIN
 
     def solution(self) -> FloatArray:
         """The iterate."""

@@ -193,7 +193,7 @@ class Monitor:
 
     def expect(self, iterations: float, price: float) -> None:
         """Told what the method at work is expected to need still: iterations, and their cost."""
-        if not math.isfinite(price):
+        if not (math.isfinite(price) and math.isfinite(iterations)):
             self._expected = None
             return
         self._expected = (self.work.iterations + iterations, self.work.cost + price)

@@ -97,11 +97,6 @@ class Drive:
         return self._pace.forecast(self._monitor.target)
 
     @property
-    def norm(self) -> float:
-        """Least residual norm that this process was seen to reach."""
-        return self._pace.points[-1][1]
-
-    @property
     def spent(self) -> float:
         """Cost paid so far."""
         return self._pace.cost
@@ -261,8 +256,10 @@ class _Pace:
 
     def outlook(self, target: float) -> tuple[float, float]:
         """Iterations and cost still needed."""
+        if self.cost == 0.0:
+            return math.inf, math.inf
         price = self.forecast(target)
-        return price * self._iterations / self.cost if self.cost > 0.0 else math.inf, price
+        return price * self._iterations / self.cost, price
 
     def forecast(self, target: float) -> float:
         """Extrapolate the decay over the later half of the work."""

@@ -53,6 +53,7 @@ class Sweeps(Process):
         self._actions = actions
         self._exact = exact
         self._factor = 1.0  # from ‖r‖ of the recurrence to that of the caller's equations
+        self._least_factor = math.inf
         self._known = exact
         self.threads = worthwhile_threads(options.threads, entries)
         whole = 4 * entries + 6 * (m + n)
@@ -105,15 +106,16 @@ class Sweeps(Process):
         if self._exact:
             lost = abs(own - norm) > _DRIFTED * norm
         else:
-            lost = self._known and norm > _LOST * self._factor * own
+            lost = self._known and norm > _LOST * self._least_factor * own
         if not lost and own > 0.0:
             self._factor, self._known = norm / own, True
+            self._least_factor = min(self._least_factor, self._factor)
         if lost and norm > 0.0 and math.isfinite(norm):
             # A restart that did not help means that rounding lets x come no nearer.
             self._ended = not norm < _HELPED * self._restarted_from
             if not self._ended:
                 self._restarted_from = norm
-                self._factor, self._known = 1.0, self._exact
+                self._factor, self._known, self._least_factor = 1.0, self._exact, math.inf
                 self._restart(self.solution())
 
     def parameters(self) -> Parameters:

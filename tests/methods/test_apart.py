@@ -112,3 +112,15 @@ def test_one_block_is_no_blocks():
     result = solver_service.solve(problem.A, problem.b)
     assert result.converged
     assert not any("apart" in phase.reason for phase in result.phases)
+
+
+def test_blocks_with_nothing_to_do_do_not_end_it():
+    rng = np.random.default_rng(2)
+    parts = [rng.standard_normal((6, 3)) for _ in range(12)]
+    A = sparse.csr_array(sparse.block_diag(parts))
+    x = rng.standard_normal(36)
+    x[:12] = 0.0  # four blocks with b = 0 before all others
+    result = solver_service.solve(A, A @ x, rtol=1e-9)
+    assert result.converged
+    last(result)
+    np.testing.assert_allclose(result.x, x, atol=1e-7)

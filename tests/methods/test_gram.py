@@ -134,3 +134,13 @@ def test_a_poor_factor_still_makes_conjugate_gradients(monkeypatch):
         result = solver_service.solve(A, b, method="direct", rtol=1e-9)
         assert result.converged
         assert 3 < result.iterations <= 13
+
+
+def test_a_tall_matrix_of_full_rank_has_one_solution_which_is_that_of_least_norm():
+    rng = np.random.default_rng(11)
+    A = rng.standard_normal((40, 10))
+    x = rng.standard_normal(10)
+    result = solver_service.solve(A, A @ x, method="direct", minimum_norm=True)
+    assert result.converged
+    assert result.minimum_norm is None
+    np.testing.assert_allclose(result.x, x, rtol=1e-9)
