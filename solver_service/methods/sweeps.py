@@ -2,7 +2,7 @@
 
 Both run CGLS on a preconditioned matrix that is never formed (Björck & Elfving 1979, BIT 19, 145): see
 `kernels.row_sweeps` and `kernels.column_sweeps`. With several threads each sweeps its own rows (columns): C
-becomes block diagonal, and what the threads found is added.
+becomes block diagonal, and what the threads found is added (`cgmn`: averaged).
 """
 
 from __future__ import annotations
