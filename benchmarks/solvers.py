@@ -120,7 +120,7 @@ def tables_of(record: dict[str, Any]) -> dict[str, summary.Table]:
         name, contestant = outcome["system"], outcome["contestant"]
         found.setdefault(key, {}).setdefault(name, {})[contestant] = seconds
         together.setdefault(f"{name} at {key}", {})[contestant] = seconds
-    return found | ({"all": together} if len(found) > 1 else {})  # type: ignore[return-value]
+    return found | ({"all": together} if len(found) > 1 else {})  # type: ignore[return-value]  # both are dicts
 
 
 def save(record: dict[str, Any], folder: Path) -> None:

@@ -80,7 +80,7 @@ def _ours(system: System, rtol: float, limit: float, **options: Any) -> Attempt:
 
 def _without_direct(system: System, rtol: float, limit: float) -> Attempt:
     attempt = _ours(system, rtol, limit)
-    used = EXCLUDED.intersection(attempt.says["phases"])  # type: ignore[arg-type]
+    used = EXCLUDED.intersection(attempt.says["phases"])  # type: ignore[arg-type]  # a list of str
     if used:
         raise NoSuchHookError(f"auto ran {', '.join(used)} all the same: adapt exclude_direct")
     return attempt

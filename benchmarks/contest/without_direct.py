@@ -20,4 +20,4 @@ def exclude_direct() -> None:
 
     if not hasattr(getattr(auto, "Race", None), "factorisations"):
         raise NoSuchHookError("solver_service.methods.auto.Race.factorisations is gone: adapt exclude_direct")
-    auto.Race.factorisations = lambda _: iter(())  # type: ignore[method-assign]
+    auto.Race.factorisations = lambda _: iter(())  # type: ignore[method-assign]  # meant
