@@ -92,6 +92,7 @@ class Exchange:
         task: Callable[[TaskContext, Payload], Answer],
         payload: Payload,
         *,
+        lane: str,
         deadline: float | None,
         stop_on_hang_up: bool = True,
     ) -> Answer:
@@ -104,7 +105,9 @@ class Exchange:
         """
         self._in_pool = self._reply_may_exist = True
         work = asyncio.ensure_future(
-            self._services.pool.run(task, payload, deadline=deadline, on_release=self._released_by_pool)
+            self._services.pool.run(
+                task, payload, lane=lane, deadline=deadline, on_release=self._released_by_pool
+            )
         )
         if not stop_on_hang_up:
             return await work

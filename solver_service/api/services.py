@@ -43,7 +43,7 @@ class Services:
         )
         self.pool = Pool(
             PoolConfig(
-                workers=settings.workers,
+                lanes={"solve": settings.workers, "intake": 1},
                 queue_size=settings.queue_size,
                 grace_seconds=ANSWER_SECONDS,
                 memory_limit_bytes=settings.worker_memory_bytes,

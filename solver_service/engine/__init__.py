@@ -2,11 +2,13 @@
 
 `Pool` starts workers by forking a warm *fork server* process (`fork_server`, started by `launcher`),
 so a replacement is up within milliseconds. Each `slot` keeps one worker alive and gives it one task at
-a time; a death fails that task only. Everything in the parent runs on one event loop.
+a time; a death fails that task only. A `lane` is a queue in front of some of the slots. Everything in the
+parent runs on one event loop.
 """
 
-from .config import SINGLE_THREADED, PoolConfig, PoolStats
+from .call import Call
+from .config import SINGLE_THREADED, LaneStats, PoolConfig, PoolStats
 from .context import TaskContext
 from .pool import Pool
 
-__all__ = ["SINGLE_THREADED", "Pool", "PoolConfig", "PoolStats", "TaskContext"]
+__all__ = ["SINGLE_THREADED", "Call", "LaneStats", "Pool", "PoolConfig", "PoolStats", "TaskContext"]

@@ -25,10 +25,11 @@ class PoolConfig:
 
     Parameters
     ----------
-    workers : int
-        Worker processes; each does one task at a time.
+    lanes : mapping of str to int
+        Worker processes by the lane that they serve; each does one task at a time. A lane without
+        workers takes no calls.
     queue_size : int, optional
-        Most calls that may wait for a worker; further ones are refused.
+        Most calls that may wait in each lane; further ones are refused.
     memory_limit_bytes : int, optional
         Most memory that tasks may take in one worker, on top of what the warm, idle worker has. Memory
         mapped files do not count. Enforced on Linux only.
@@ -44,7 +45,7 @@ class PoolConfig:
         Variables set for the workers (not for this process) before anything is imported there.
     """
 
-    workers: int
+    lanes: Mapping[str, int]
     queue_size: int = 64
     memory_limit_bytes: int | None = None
     grace_seconds: float = 0.5
@@ -54,8 +55,8 @@ class PoolConfig:
     environment: Mapping[str, str] = field(default_factory=lambda: SINGLE_THREADED)
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1, not {self.workers}")
+        if min(self.lanes.values(), default=0) < 0 or self.workers < 1:
+            raise ValueError(f"lanes must have a worker, and none fewer than none, not {dict(self.lanes)}")
         if self.queue_size < 0:
             raise ValueError(f"queue_size must not be negative, but is {self.queue_size}")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes < 1:
@@ -65,12 +66,44 @@ class PoolConfig:
         if not self.start_seconds > 0.0:
             raise ValueError(f"start_seconds must be positive, not {self.start_seconds}")
 
+    @property
+    def workers(self) -> int:
+        """Worker processes of all lanes."""
+        return sum(self.lanes.values())
+
 
 @dataclass(frozen=True, slots=True)
-class PoolStats:
+class LaneStats:
     """A snapshot: warm worker processes, those with a task, calls that wait, workers replaced so far."""
 
     workers: int
     busy: int
     queued: int
     restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A snapshot of each lane, and their sums."""
+
+    lanes: Mapping[str, LaneStats]
+
+    @property
+    def workers(self) -> int:
+        """Warm worker processes."""
+        return sum(lane.workers for lane in self.lanes.values())
+
+    @property
+    def busy(self) -> int:
+        """Worker processes with a task."""
+        return sum(lane.busy for lane in self.lanes.values())
+
+    @property
+    def queued(self) -> int:
+        """Calls that wait."""
+        return sum(lane.queued for lane in self.lanes.values())
+
+    @property
+    def restarts(self) -> int:
+        """Workers replaced so far."""
+        return sum(lane.restarts for lane in self.lanes.values())

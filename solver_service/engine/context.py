@@ -16,6 +16,10 @@ def _never() -> bool:
     return False
 
 
+def _ignore(message: object) -> None:
+    del message
+
+
 @dataclass(frozen=True, slots=True)
 class TaskContext:
     """First argument of every task. Times are those of `time.monotonic`, which all processes share.
@@ -28,11 +32,14 @@ class TaskContext:
         When the answer is due; a little later the worker is killed.
     cancelled : callable
         Whether the task should stop and return its best answer; cheap enough for any loop.
+    report : callable
+        Sends its argument, small and picklable, to the caller. For the task's own thread, while it runs.
     """
 
     submitted: float
     deadline: float | None = None
     cancelled: Callable[[], bool] = _never
+    report: Callable[[object], None] = _ignore
 
 
 class TaskBoard:

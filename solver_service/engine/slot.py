@@ -8,6 +8,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..errors import (
     OutOfMemoryError,
@@ -17,8 +18,8 @@ from ..errors import (
     WorkerLostError,
 )
 from . import worker
+from .call import Call
 from .config import PoolConfig
-from .job import Job
 from .launcher import Launcher
 from .process import StartError, WorkerProcess
 
@@ -42,7 +43,7 @@ class Slot:
     on_change : callable
         Called whenever a worker became idle or was lost, with the seconds of the task that ended, if any.
     hand_back : callable
-        Takes a job whose worker died before it took the job up.
+        Takes a call whose worker died before it took the call up.
     """
 
     def __init__(
@@ -51,9 +52,9 @@ class Slot:
         config: PoolConfig,
         launcher: Launcher,
         on_change: Callable[[float | None], None],
-        hand_back: Callable[[Job], None],
+        hand_back: Callable[[Call[Any]], None],
     ) -> None:
-        self.job: Job | None = None
+        self.call: Call[Any] | None = None
         self.started_at = 0.0
         self.restarts = 0
         self._index = index
@@ -74,7 +75,7 @@ class Slot:
     @property
     def idle(self) -> bool:
         """Whether a task can be assigned now."""
-        return self.job is None and self.warm
+        return self.call is None and self.warm
 
     async def keep_alive(self) -> None:
         """Start a worker and replace it whenever it dies, until cancelled."""
@@ -110,24 +111,25 @@ class Slot:
         self._on_change(None)
         return self._task_number > first_task or time.monotonic() - born > _PROVEN_SECONDS
 
-    def assign(self, job: Job) -> None:
+    def assign(self, call: Call[Any]) -> None:
         """Give an idle slot its next task."""
         assert self._process is not None
-        self.job = job
+        self.call = call
+        call.begun = True
         self.started_at = time.monotonic()
         self._verdict = None
         self._task_number += 1
-        due = math.nan if job.deadline is None else job.deadline
-        self._process.send(worker.REQUEST.pack(self._task_number, job.submitted, due), job.message)
-        if job.deadline is not None:
+        due = math.nan if call.deadline is None else call.deadline
+        self._process.send(worker.REQUEST.pack(self._task_number, call.submitted, due), call.message)
+        if call.deadline is not None:
             self._kill_after(
-                job.deadline - self.started_at + self._config.grace_seconds,
+                call.deadline - self.started_at + self._config.grace_seconds,
                 RequestTimeoutError("the deadline passed before there was an answer"),
             )
 
     def cancel(self, verdict: ServiceError, grace: float) -> None:
-        """Ask the task to stop; after `grace` seconds kill its worker, and fail the job with `verdict`."""
-        if self.job is not None:
+        """Ask the task to stop; after `grace` seconds kill its worker, and fail the call with `verdict`."""
+        if self.call is not None:
             self._launcher.board.cancel(self._index, self._task_number)
             self._kill_after(grace, verdict)
 
@@ -141,65 +143,68 @@ class Slot:
             self._process.kill()
 
     def _on_reply(self, reply: bytes) -> None:
-        job = self._finish()
-        if job is None:
+        if reply[:1] == worker.REPORT and self.call is not None:
+            self.call.report(memoryview(reply)[1:])
+            return
+        call = self._finish()
+        if call is None:
             logger.error("worker %d spoke without being asked and is replaced", self._index)
             self._kill(WorkerLostError("the worker had to be replaced"))
             return
         if reply[:1] == worker.CROWDED and self._process is not None:
             self._process.kill()
-        if job.future.done():
-            job.release()  # nobody waits: spare the work of reading the answer
+        if call.done:
+            call.release()  # nobody waits: spare the work of reading the answer
         else:
-            self._deliver(job, reply)
+            self._deliver(call, reply)
         self._on_change(time.monotonic() - self.started_at)
 
     def _bury(self, process: WorkerProcess) -> None:
         pid, ending, verdict = process.pid, process.ending, self._verdict
         self._verdict = None
-        job = self._finish()
-        if job is None:
+        call = self._finish()
+        if call is None:
             level = logging.INFO if process.killed else logging.WARNING
             logger.log(level, "idle worker %d (pid %s) %s and is replaced", self._index, pid, ending)
         elif verdict is not None:
             logger.info("worker %d (pid %s) was stopped in its task: %s", self._index, pid, verdict)
-            job.fail(verdict)
-        elif self._launcher.board.begun(self._index) != self._task_number and not job.handed_back:
+            call.fail(verdict)
+        elif self._launcher.board.begun(self._index) != self._task_number and not call.handed_back:
             logger.warning("worker %d (pid %s) %s before it took up a task", self._index, pid, ending)
-            job.handed_back = True  # once only: perhaps it was the job's size that killed the worker
-            self._hand_back(job)
+            call.handed_back = True  # once only: perhaps it was the call's size that killed the worker
+            self._hand_back(call)
         else:
             logger.error("worker %d (pid %s) %s during a task", self._index, pid, ending)
-            job.fail(WorkerLostError("the process working on this request died; others are not affected"))
+            call.fail(WorkerLostError("the process working on this request died; others are not affected"))
 
-    def _finish(self) -> Job | None:
-        job, self.job = self.job, None
+    def _finish(self) -> Call[Any] | None:
+        call, self.call = self.call, None
         for timer in self._kill_timers:
             timer.cancel()
         self._kill_timers.clear()
-        return job
+        return call
 
-    def _deliver(self, job: Job, reply: bytes) -> None:
+    def _deliver(self, call: Call[Any], reply: bytes) -> None:
         kind, body = reply[:1], memoryview(reply)[1:]
         try:
             if kind == worker.RESULT:
-                job.succeed(pickle.loads(body))  # noqa: S301  # our own worker wrote it
+                call.succeed(pickle.loads(body))  # noqa: S301  # our own worker wrote it
                 return
             if kind == worker.ERROR:
                 error = pickle.loads(body)  # noqa: S301
                 if isinstance(error, SolverServiceError):
-                    job.fail(error)
+                    call.fail(error)
                     return
         except Exception:
             logger.exception("the answer of a task cannot be read")
         if kind in (worker.OUT_OF_MEMORY, worker.CROWDED):
             limit = self._config.memory_limit_bytes
             allowance = "" if limit is None else f" ({limit / 2**20:.0f} MiB)"
-            job.fail(OutOfMemoryError(f"the request needs more memory than a worker may use{allowance}"))
+            call.fail(OutOfMemoryError(f"the request needs more memory than a worker may use{allowance}"))
             return
         if kind == worker.INTERNAL:
             logger.error("a task failed\n%s", str(body, "utf-8", "replace"))
-        job.fail(SolverServiceError("internal error"))
+        call.fail(SolverServiceError("internal error"))
 
 
 def _delay(failures: int) -> float:

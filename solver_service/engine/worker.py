@@ -1,7 +1,8 @@
 """The worker process: takes one task at a time from its socket, and answers.
 
 This module runs in the children only. Its replies start with one of the byte codes below; ``CROWDED`` is
-``OUT_OF_MEMORY`` from a worker that did not get its memory back, and should be replaced.
+``OUT_OF_MEMORY`` from a worker that did not get its memory back, and should be replaced. Any number of
+``REPORT`` may come before an answer.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ ERROR = b"E"
 OUT_OF_MEMORY = b"M"
 CROWDED = b"C"
 INTERNAL = b"X"
+REPORT = b"P"
 
 REQUEST = struct.Struct("!Qdd")
 """Head of a request: task number, time of submission, deadline (NaN: none). Then comes the pickled call."""
@@ -49,7 +51,7 @@ def main(sock: socket.socket, slot: int, board: TaskBoard) -> None:
             request = channel.receive(sock)
             if request is None:
                 return
-            answer = _perform(request, slot, board)
+            answer = _perform(request, slot, board, sock)
             del request
         except MemoryError:
             answer = (OUT_OF_MEMORY, b"")
@@ -76,14 +78,17 @@ def _set_up(sock: socket.socket) -> Callable[[], bool] | None:
     return crowded
 
 
-def _perform(request: bytearray, slot: int, board: TaskBoard) -> tuple[bytes, bytes]:
+def _perform(request: bytearray, slot: int, board: TaskBoard, sock: socket.socket) -> tuple[bytes, bytes]:
     try:
         number, submitted, deadline = REQUEST.unpack_from(request)
         board.begin(slot, number)
         with memoryview(request) as view:
             task, payload = pickle.loads(view[REQUEST.size :])  # noqa: S301  # our parent wrote it
         context = TaskContext(
-            submitted, None if math.isnan(deadline) else deadline, board.watch(slot, number)
+            submitted,
+            None if math.isnan(deadline) else deadline,
+            board.watch(slot, number),
+            lambda message: channel.send(sock, REPORT, pickle.dumps(message, pickle.HIGHEST_PROTOCOL)),
         )
         return RESULT, pickle.dumps(task(context, payload), pickle.HIGHEST_PROTOCOL)
     except MemoryError:

@@ -71,6 +71,11 @@ class LiveServer:
     def workers(self) -> list[psutil.Process]:
         return self._fork_server.children()
 
+    @property
+    def seconds_worked(self) -> float:
+        """Time that the workers have computed, of all lanes."""
+        return sum(worker.cpu_times().user for worker in self.workers)
+
     def client(self, **options: Any) -> httpx2.Client:
         return httpx2.Client(base_url=self.url, timeout=60.0, trust_env=False, **options)
 

@@ -98,7 +98,7 @@ def worker_is_busy(process):
 
     (fork_server,) = psutil.Process(process.pid).children()
     workers = fork_server.children()
-    return bool(workers) and workers[0].cpu_times().user > 0.2
+    return any(worker.cpu_times().user > 0.2 for worker in workers)
 
 
 def test_killing_the_server_ends_its_workers(tmp_path):
@@ -107,10 +107,10 @@ def test_killing_the_server_ends_its_workers(tmp_path):
     with serve(tmp_path) as (process, url), httpx2.Client(base_url=url, trust_env=False) as client:
         wait_until(lambda: ready(client))
         family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) == 2
+        assert len(family) == 3  # the fork server, one that solves, one that takes matrices in
         process.kill()
         gone, alive = psutil.wait_procs(family, timeout=5)
-        assert (len(gone), alive) == (2, [])
+        assert (len(gone), alive) == (3, [])
 
 
 def test_logs_are_json_lines_and_options_beat_variables(tmp_path):

@@ -41,7 +41,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def pool(anyio_backend: str) -> AsyncIterator[Pool]:
     """Two warm workers, shared by the tests of a module; every test must leave them idle."""
-    async with Pool(PoolConfig(workers=2, queue_size=4, grace_seconds=0.1)) as pool:
+    async with Pool(PoolConfig(lanes={"main": 2}, queue_size=4, grace_seconds=0.1)) as pool:
         await pool.wait_ready()
         yield pool
 

@@ -174,3 +174,43 @@ def refuse_to_start() -> None:
 def start_never() -> NoReturn:
     while True:
         time.sleep(1)
+
+
+def report_each(context: TaskContext, messages: list[Any]) -> str:
+    for message in messages:
+        context.report(message)
+    return "done"
+
+
+class Unreadable:
+    """Can be pickled, and read in a worker, but not in the process with that pid."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        self.pid = os.getpid() if pid is None else pid
+        if pid is not None and os.getpid() == pid:
+            raise ValueError("not here")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Unreadable, (self.pid,)
+
+
+def report_unpicklable(context: TaskContext, payload: None) -> None:
+    context.report(lambda: None)
+
+
+def report_until_cancelled(context: TaskContext, payload: None) -> int:
+    count = 0
+    while not context.cancelled():
+        context.report(count)
+        count += 1
+    return count
+
+
+def report_and_die(context: TaskContext, messages: list[Any]) -> None:
+    report_each(context, messages)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def report_when_cancelled(context: TaskContext, path: str) -> None:
+    until_cancelled(context, path)
+    context.report("too late")

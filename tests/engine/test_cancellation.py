@@ -19,7 +19,9 @@ def releases():
 def start(pool, eventually, tmp_path, releases):
     async def start(task, name="begun", **options):
         call = asyncio.create_task(
-            pool.run(task, str(tmp_path / name), on_release=lambda: releases.append(name), **options)
+            pool.run(
+                task, str(tmp_path / name), on_release=lambda: releases.append(name), **options, lane="main"
+            )
         )
         await eventually((tmp_path / name).exists)
         return call
@@ -66,29 +68,32 @@ async def test_cancelling_one_task_stops_no_other(pool, start, eventually, tmp_p
     for number in range(20):
         await cancel(await start(tasks.until_cancelled, f"call-{number}"))
         await eventually(lambda: pool.stats.busy == 1)
-        assert not await pool.run(tasks.cancelled_at_once, None)
+        assert not await pool.run(tasks.cancelled_at_once, None, lane="main")
     (tmp_path / "bystander").unlink()
     assert await bystander == str(tmp_path / "bystander")
 
 
 async def test_a_late_cancellation_does_not_reach_the_next_task(pool):
     for _ in range(200):
-        call = asyncio.create_task(pool.run(tasks.echo, 1))
+        call = asyncio.create_task(pool.run(tasks.echo, 1, lane="main"))
         await asyncio.sleep(0)
         call.cancel()
-        assert not await pool.run(tasks.cancelled_at_once, None)
+        assert not await pool.run(tasks.cancelled_at_once, None, lane="main")
         await asyncio.gather(call, return_exceptions=True)
 
 
 async def test_a_timeout_of_the_caller_cancels(pool, eventually, tmp_path):
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await pool.run(tasks.until_cancelled, str(tmp_path / "begun"))
+            await pool.run(tasks.until_cancelled, str(tmp_path / "begun"), lane="main")
     await eventually(lambda: pool.stats.busy == 0)
 
 
 async def test_a_task_that_knows_its_deadline_answers(pool):
-    assert await pool.run(tasks.until_deadline, None, deadline=time.monotonic() + 0.05) == "time limit"
+    assert (
+        await pool.run(tasks.until_deadline, None, deadline=time.monotonic() + 0.05, lane="main")
+        == "time limit"
+    )
 
 
 async def test_a_task_that_ignores_its_deadline_is_killed(pool, tmp_path, releases):
@@ -96,7 +101,11 @@ async def test_a_task_that_ignores_its_deadline_is_killed(pool, tmp_path, releas
     begun = time.monotonic()
     with pytest.raises(RequestTimeoutError):
         await pool.run(
-            tasks.stuck, str(tmp_path / "x"), deadline=begun + 0.05, on_release=lambda: releases.append(1)
+            tasks.stuck,
+            str(tmp_path / "x"),
+            deadline=begun + 0.05,
+            on_release=lambda: releases.append(1),
+            lane="main",
         )
     assert 0.15 <= time.monotonic() - begun < 0.5
     assert releases == [1]
@@ -105,23 +114,23 @@ async def test_a_task_that_ignores_its_deadline_is_killed(pool, tmp_path, releas
 
 
 async def test_a_callback_that_fails_does_no_harm(pool, caplog):
-    assert await pool.run(tasks.echo, 1, on_release=lambda: 1 / 0) == 1
+    assert await pool.run(tasks.echo, 1, on_release=lambda: 1 / 0, lane="main") == 1
     assert "ZeroDivisionError" in caplog.text
     assert pool.stats.busy == 0
 
 
 async def test_cancel_running_gets_the_best_answers_and_refuses_all_else(eventually, tmp_path):
-    async with Pool(PoolConfig(workers=2, grace_seconds=0.2)) as pool:
-        listening = asyncio.create_task(pool.run(tasks.until_cancelled, str(tmp_path / "a")))
-        deaf = asyncio.create_task(pool.run(tasks.stuck, str(tmp_path / "b")))
-        waiting = asyncio.create_task(pool.run(tasks.echo, 1))
+    async with Pool(PoolConfig(lanes={"main": 2}, grace_seconds=0.2)) as pool:
+        listening = asyncio.create_task(pool.run(tasks.until_cancelled, str(tmp_path / "a"), lane="main"))
+        deaf = asyncio.create_task(pool.run(tasks.stuck, str(tmp_path / "b"), lane="main"))
+        waiting = asyncio.create_task(pool.run(tasks.echo, 1, lane="main"))
         await eventually(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists())
         pool.cancel_running()
         assert not pool.ready
         with pytest.raises(ShuttingDownError):
             await waiting
         with pytest.raises(ShuttingDownError):
-            await pool.run(tasks.echo, 1)
+            await pool.run(tasks.echo, 1, lane="main")
         assert await listening == "best so far"
         with pytest.raises(ShuttingDownError):
             await deaf

@@ -20,11 +20,11 @@ from solver_service.engine import Pool, PoolConfig
 
 async def main(command=None, *arguments):
     preload = arguments if command == "preload" else ()
-    async with Pool(PoolConfig(workers=2, grace_seconds=0.2, preload=preload)) as pool:
+    async with Pool(PoolConfig(lanes={{"main": 2}}, grace_seconds=0.2, preload=preload)) as pool:
         await pool.wait_ready()
-        print("worker", await pool.run(pool_tasks.pid, None), flush=True)
+        print("worker", await pool.run(pool_tasks.pid, None, lane="main"), flush=True)
         if command == "wait":
-            await pool.run(getattr(pool_tasks, arguments[0]), arguments[1])
+            await pool.run(getattr(pool_tasks, arguments[0]), arguments[1], lane="main")
 
 def run():
     try:

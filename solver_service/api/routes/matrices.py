@@ -74,6 +74,7 @@ async def store(
         stored = await exchange.run(
             store_matrix,
             StoreRequest(content, name, must_be_json=kind == JSON),
+            lane="intake",
             deadline=services.due(accepted, services.settings.max_deadline),
             stop_on_hang_up=False,
         )
@@ -146,6 +147,7 @@ async def content(request: Request, id: str) -> Response:  # noqa: A002
         reply = await exchange.run(
             export_matrix,
             ExportRequest(id, wanted, exchange.reply_path),
+            lane="intake",
             deadline=services.due(accepted, None),
         )
         return await exchange.respond(reply, {"Content-Disposition": f'attachment; filename="{id}.npz"'})

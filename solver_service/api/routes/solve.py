@@ -66,7 +66,7 @@ async def solve_system(request: Request) -> Response:
         parts = await exchange.receive(kind, boundary, SYSTEM_PARTS)
         deadline = services.due(accepted, await _deadline(parts))
         task = SolveRequest(parts, accepted, wanted, exchange.reply_path)
-        return await exchange.respond(await exchange.run(solve, task, deadline=deadline))
+        return await exchange.respond(await exchange.run(solve, task, lane="solve", deadline=deadline))
 
 
 async def _deadline(parts: Mapping[str, Content]) -> float | None:
