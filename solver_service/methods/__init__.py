@@ -7,7 +7,9 @@ from .options import OPTIONS, Options
 from .registry import METHODS, MethodSpec
 from .report import Report
 from .result import Progress, Result, Status
-from .solve import Prepared, prepare, run, solve
+from .resumption import compatible, solving_seconds
+from .snapshot import Keeper, Snapshot
+from .solve import Prepared, check, prepare, run, solve
 from .spectrum import sigma_max
 
 __all__ = [
@@ -15,15 +17,20 @@ __all__ = [
     "OPTIONS",
     "Contradiction",
     "Contradictions",
+    "Keeper",
     "MethodSpec",
     "Options",
     "Prepared",
     "Progress",
     "Report",
     "Result",
+    "Snapshot",
     "Status",
+    "check",
+    "compatible",
     "prepare",
     "run",
     "sigma_max",
     "solve",
+    "solving_seconds",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,10 +15,29 @@ from .gram import MOST_ROWS
 from .monitor import Interrupted, Monitor
 from .process import Process
 from .result import FloatArray, Parameters, Result, Status
+from .snapshot import Capture, Holder, Snapshot
 from .state import State
 
-SolveBlock = Callable[[State, FloatArray, FloatArray, float, Monitor], Result]
-"""Solves a block: its state, b, x0, the relative tolerance, and the monitor of the whole."""
+
+class SolveBlock(Protocol):
+    """Solves a block: its state, b, x0, the relative tolerance, and the monitor of the whole.
+
+    And who is offered its state in the middle, and the state to go on from, if there is one.
+    """
+
+    def __call__(
+        self,
+        state: State,
+        b: FloatArray,
+        x0: FloatArray,
+        rtol: float,
+        monitor: Monitor,
+        *,
+        keeper: Holder | None,
+        snapshot: Snapshot | None,
+    ) -> Result:
+        """Solve it."""
+
 
 _STEPS = 30
 _REPORTS = 64
@@ -45,13 +64,15 @@ class Apart(Process):
     solve: SolveBlock
 
     patience = math.inf
+    kept = ("_x", "_squares", "_next", "_largest", "_method", "row_space", "_block")
 
     def __post_init__(self) -> None:
         self._x = self.x0.copy()
         r = self.b - self.state.A @ self._x
-        self._squares = [squared_norm(r[block.rows]) for block, _ in self.state.blocks]
+        self._squares = np.array([squared_norm(r[block.rows]) for block, _ in self.state.blocks])
         self._next = 0
-        self._last: Result | None = None
+        self._block: Snapshot | None = None  # of the next block, where it was left in the middle
+        self._parameters = Parameters()
         self._largest = 0
         self._method: str | None = None
         self.row_space = True
@@ -80,8 +101,17 @@ class Apart(Process):
         block, state = self.state.blocks[self._next]
         b_norm = math.sqrt(squared_norm(self.b))
         b = np.ascontiguousarray(self.b[block.rows])
-        result = self.solve(state, b, self._x[block.columns], monitor.target / b_norm, monitor)
-        self._last = result
+        begun, self._block = self._block, None
+        result = self.solve(
+            state,
+            b,
+            self._x[block.columns],
+            monitor.target / b_norm,
+            monitor,
+            keeper=monitor.within(self._hold),
+            snapshot=begun,
+        )
+        self._parameters = result.parameters
         if state.A.nnz > self._largest:
             self._largest, self._method = state.A.nnz, result.method
         self._x[block.columns] = result.x
@@ -96,6 +126,22 @@ class Apart(Process):
             raise Interrupted(result.status)
         return Status.MAX_EPOCHS if result.status is Status.MAX_EPOCHS else None
 
+    def _hold(self, block: Capture, whole: Capture) -> Snapshot:
+        self._block = block()
+        try:
+            return whole()
+        finally:
+            self._block = None
+
+    def capture(self) -> Snapshot:
+        """The state, in the middle of a block too."""
+        return super().capture() | {"parameters": asdict(self._parameters)}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take it up."""
+        super().restore(snapshot)
+        self._parameters = Parameters(**snapshot["parameters"])
+
     @property
     def residual_estimate(self) -> float | None:
         """The blocks' residuals put together."""
@@ -107,7 +153,7 @@ class Apart(Process):
 
     def parameters(self) -> Parameters:
         """Those of the last block."""
-        return Parameters() if self._last is None else self._last.parameters
+        return self._parameters
 
 
 def price(labels: Labels, lengths: FloatArray) -> float:

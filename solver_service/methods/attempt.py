@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .monitor import Monitor, Work
 from .process import Drive, Process
 from .result import FloatArray, Phase
+from .snapshot import Snapshot, captured, restore
+
+_KEPT = ("method", "reason", "prior", "done", "seconds", "residual")
 
 
 @dataclass(eq=False)
@@ -50,6 +53,13 @@ class Attempt:
     seconds: float = 0.0
     work: Work = field(default_factory=Work)
     residual: float = math.inf
+    paid: float = 0.0
+    """Cost of the steps of an earlier process, which ended and of which nothing else was kept."""
+
+    @property
+    def process(self) -> Process | None:
+        """What it runs, once started."""
+        return None if self.drive is None else self.drive.process
 
     @property
     def forecast(self) -> float:
@@ -61,7 +71,7 @@ class Attempt:
     @property
     def spent(self) -> float:
         """Cost of its steps so far."""
-        return 0.0 if self.drive is None else self.drive.spent
+        return self.paid if self.drive is None else self.drive.spent
 
     def count(self, monitor: Monitor, before: Work, seconds: float) -> None:
         """Add what was done since `before`."""
@@ -72,26 +82,31 @@ class Attempt:
         own.cost += now.cost - before.cost
         self.seconds += seconds
 
+    def capture(self) -> Snapshot:
+        """What it has done, and the state of its process unless that has ended."""
+        drive = None if self.done or self.drive is None else self.drive.capture()
+        return captured(self, _KEPT) | {
+            "refined": self.refine is None,
+            "work": self.work.capture(),
+            "paid": self.spent,
+            "drive": drive,
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take up all but the process."""
+        restore(self, _KEPT, snapshot)
+        self.refine = None if snapshot["refined"] else self.refine
+        self.work, self.paid = Work(*snapshot["work"]), snapshot["paid"]
+
+    def restart(self, snapshot: Snapshot, monitor: Monitor) -> None:
+        """Start the process, if it had one that was still at work, and have it take up its state."""
+        if snapshot["drive"] is not None:
+            assert self.start is not None
+            self.drive = Drive(self.start(monitor.best_x), monitor)
+            self.drive.restore(snapshot["drive"])
+
     def phase(self) -> Phase:
         """What to tell of it."""
         return Phase(
             self.method, self.reason, self.work.iterations, self.work.epochs, self.seconds, self.residual
         )
-
-
-class Ledger:
-    """Counts what is done from now on to the credit of an attempt, until closed."""
-
-    def __init__(self, attempt: Attempt, monitor: Monitor) -> None:
-        self._attempt, self._monitor = attempt, monitor
-        self._before, self._start = replace(monitor.work), monitor.seconds
-
-    def close(self) -> None:
-        """Add it."""
-        attempt, monitor = self._attempt, self._monitor
-        attempt.count(monitor, self._before, monitor.seconds - self._start)
-        attempt.residual = monitor.relative(monitor.best_norm)
-
-    def reopened(self) -> Ledger:
-        """Go on for the same attempt."""
-        return Ledger(self._attempt, self._monitor)

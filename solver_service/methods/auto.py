@@ -180,9 +180,19 @@ class Race:
             least_squares=True,
         )
         yield from self.factorisations()
-        if self._solve_block is not None:
+        solve = self._solve_block
+        if solve is not None:
             search = _SELDOM * cost.search(m, n, nnz)
-            yield Attempt("auto", "", final=True, prior=search, refine=self._find_blocks)
+            # A block knows only of a start at zero that it lies in the row space.
+            start = 0.0 if options.minimum_norm else 1.0
+            yield Attempt(
+                "auto",
+                "",
+                lambda x: apart.Apart(self._state, self._b, start * x, solve),
+                final=True,
+                prior=search,
+                refine=self._find_blocks,
+            )
 
     def factorisations(self) -> Iterator[Attempt]:
         """The forms of ``direct``, which do all their work at once, at a cost that can be predicted."""
@@ -196,28 +206,26 @@ class Race:
             else:
                 attempt.prior = cost.gram(min(m, n), state.gram_pairs)
                 attempt.reason += f", predicted to take {_told(attempt.prior)}"
-            if attempt.prior < self._longest:
+            # The deadline is none of the candidates' business: they are the same whenever this is run.
+            if attempt.prior < _LONGEST_FACTORISATION:
                 yield attempt
 
     def _price(self, attempt: Attempt) -> None:
         """Predict the cost of a sparse LU from its fill, which takes an ordering."""
         attempt.refine = None
         attempt.prior = self._state.factor_cost if self._state.structurally_nonsingular else math.inf
-        attempt.done = not attempt.prior < self._longest
+        attempt.done = not attempt.prior < _LONGEST_FACTORISATION
         attempt.reason += f", predicted to take {_told(attempt.prior)}"
 
     def _find_blocks(self, attempt: Attempt) -> None:
         """See whether there are several blocks, and what they would cost apart."""
         attempt.refine = None
-        labels, solve = self._state.labels, self._solve_block
+        labels = self._state.labels
         attempt.done = labels is None or labels.count < 2
-        if labels is None or solve is None or attempt.done:
+        if labels is None or attempt.done:
             return
         attempt.prior = apart.price(labels, np.diff(self._state.A.indptr))
         attempt.reason = f"{labels.count:,} disconnected blocks, solved apart"
-        # A block knows only of a start at zero that it lies in the row space.
-        start = 0.0 if self._options.minimum_norm else 1.0
-        attempt.start = lambda x: apart.Apart(self._state, self._b, start * x, solve)
 
     def _starter(self, form: Form, **changed: Any) -> Callable[[FloatArray], Process]:
         options = replace(self._options, **changed) if changed else self._options

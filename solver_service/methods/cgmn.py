@@ -48,6 +48,7 @@ class Cgmn(Sweeps):
             h = self._own(self._x)
             squares += forward_rows(*rows.raw, rows.weights, RELAXATION, self._b, h, self._r, start, stop)
         self._scalars[:] = 0.0, squares, 0.0
+        self._q[:] = 0.0
         self._backward(lambda: None)
         self._p[:] = self._s
         self._ended = False

@@ -28,6 +28,7 @@ from .result import FloatArray
 from .sampled import Sampled, Size
 from .shuffled import Sampler
 from .single_vector import Equations, Kernels, SingleVector
+from .snapshot import Snapshot
 from .state import State
 
 _DRIFTED = 0.1
@@ -56,6 +57,8 @@ class PositiveDefinite(SingleVector):
 class LeastSquares(Sampled):
     """Coordinate descent on ½‖b − Ax‖². State: the pair (z, q) of scaled x and residual, and its partner."""
 
+    kept = (*Sampled.kept, "_idle", "_z", "_q")
+
     def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
         system = state.shuffled_columns
         m, n = state.A.shape
@@ -79,13 +82,27 @@ class LeastSquares(Sampled):
         self._idle = x.copy()
         self._z = x[self._columns] * self._norms
         self._q = self._b - self._A @ x
+        self._pair(self._z, self._q)
+
+    def _pair(self, zy: FloatArray, qy: FloatArray) -> None:
+        """Set the partners of z and q to copies; without gradient vectors they are z and q themselves."""
         if self.dense:
             threads = self.rule.threads
-            self._zy, self._gz = self._z.copy(), np.zeros((threads, self._z.size))
-            self._qy, self._gq = self._q.copy(), np.zeros((threads, self._q.size))
+            self._zy, self._gz = zy.copy(), np.zeros((threads, zy.size))
+            self._qy, self._gq = qy.copy(), np.zeros((threads, qy.size))
         else:
             self._zy, self._gz = self._z, self._z[np.newaxis]
             self._qy, self._gq = self._q, self._q[np.newaxis]
+
+    def capture(self) -> Snapshot:
+        """The state, with the partners where there are any."""
+        partners = {"_zy": self._zy.copy(), "_qy": self._qy.copy()} if self.dense else {}
+        return super().capture() | partners
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take it up."""
+        super().restore(snapshot)
+        self._pair(snapshot.get("_zy", self._z), snapshot.get("_qy", self._q))
 
     def solution(self) -> FloatArray:
         """Put z back in the caller's order and scale; empty columns keep what x0 had."""

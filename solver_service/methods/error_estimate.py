@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .result import FloatArray
+from .snapshot import Snapshot
 
 _FAR = 2.0
 _TOO_FAR = 1e6
@@ -35,6 +36,16 @@ class Trail:
         """Note x, which must not change any more, with its residual norm, less than all before."""
         if norm <= (self._marks[-1][0] if self._marks else self.start) / _FAR:
             self._marks = [*self._marks[-1:], (norm, x)]
+
+    def capture(self, best: FloatArray, copy: FloatArray) -> Snapshot:
+        """Copies of all; of one that is the best so far there is a copy already."""
+        marks = [[norm, copy if x is best else x.copy()] for norm, x in self._marks]
+        return {"start": self.start, "marks": marks}
+
+    @classmethod
+    def restored(cls, snapshot: Snapshot) -> Trail:
+        """Put together again what was captured."""
+        return cls(snapshot["start"], [(norm, x.copy()) for norm, x in snapshot["marks"]])
 
     def estimate(self, x: FloatArray, norm: float) -> float | None:
         """‖x − x*‖ by the formula above for x of residual `norm`; None where none was measured near it."""

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from .gram_factor import GramFactor
 from .monitor import Monitor
 from .process import Process
 from .result import FloatArray, Status
@@ -29,6 +30,7 @@ class Gram(Process):
     """CG preconditioned by a Gram factor. Counts no epochs."""
 
     factored = True
+    kept = ("_x", "_r", "_steps", "_gamma", "_direction")
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         self._state = state
@@ -40,6 +42,10 @@ class Gram(Process):
         self.row_space = not self._tall
         self._direction: FloatArray | None = None
 
+    @property
+    def _factor(self) -> GramFactor:
+        return self._state.gram(lambda: None)
+
     def _begin(self) -> None:
         A = self._state.A
         self._r = self._b - A @ self._x if self._x.any() else self._b.copy()
@@ -50,8 +56,8 @@ class Gram(Process):
 
     def advance(self, monitor: Monitor) -> Status | None:
         """One step of CG, after the factorisation."""
+        self._state.gram(monitor.tick)
         if self._direction is None:
-            self._factor = self._state.gram(monitor.tick)
             self._begin()
         monitor.tick()
         assert self._direction is not None

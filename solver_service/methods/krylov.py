@@ -60,6 +60,7 @@ class _Chunked(Process):
     """A SciPy method run in chunks, each twice as long as the one before, from the last x."""
 
     row_space = True
+    kept = ("_x", "_length", "_last_norm")
     _epochs_per_iteration: float
     _price: staticmethod[[int, int, int], float]
 
@@ -78,7 +79,7 @@ class _Chunked(Process):
 
     def advance(self, monitor: Monitor) -> Status | None:
         """One chunk; at the end where one that ended by itself has not got the residual down."""
-        length = int(min(self._length, monitor.remaining_epochs / self._epochs_per_iteration * (1 + 1e-12)))
+        length = monitor.allowed(self._length, self._epochs_per_iteration)
         if length < 1:
             return Status.MAX_EPOCHS
         r = self._b - self._A(self._x)

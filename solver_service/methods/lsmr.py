@@ -28,6 +28,10 @@ class Lsmr(Process):
     """LSMR at work: minimises ‖Aᵀr‖ over growing Krylov spaces. One step: a product with A, one with Aᵀ."""
 
     row_space = True
+    kept = (
+        *("_x", "_steps", "_started_from", "_ended", "_u", "_v", "_h", "_h_bar", "_alpha", "_alpha_bar"),
+        *("_zeta_bar", "_rho", "_rho_bar", "_c_bar", "_s_bar", "_norm_squared"),
+    )
 
     def __init__(self, state: State, b: FloatArray, x0: FloatArray, options: Options) -> None:
         self._A, self._AT = Product(state.A, options.threads), Product(state.AT, options.threads)
@@ -65,7 +69,7 @@ class Lsmr(Process):
 
     def advance(self, monitor: Monitor) -> Status | None:
         """Some steps, the more the longer it has run; restarts from the true residual when it has ended."""
-        length = int(min(self._piece, 4 + self._steps // _GROWTH, monitor.remaining_epochs / 2 * (1 + 1e-12)))
+        length = monitor.allowed(min(self._piece, 4 + self._steps // _GROWTH), 2.0)
         if length < 1:
             return Status.MAX_EPOCHS
         if self._ended and not self._begin():

@@ -149,6 +149,10 @@ class Options:
         if errors:
             first = errors[0]
             raise InvalidInputError(f"option {first.field} {first.message}", errors=errors)
+        for spec in OPTIONS:
+            value = getattr(self, spec.name)
+            if spec.kind == "number" and isinstance(value, int):  # 10 and 10.0 are the same option
+                object.__setattr__(self, spec.name, float(value))
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Options:

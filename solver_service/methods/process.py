@@ -8,14 +8,36 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 
+import numpy as np
+
 from .monitor import Monitor
 from .result import FloatArray, Parameters, Status
+from .snapshot import Snapshot, captured, restore
 
 _STALL_FACTOR = 0.9
 _DIVERGED = 1e4
 _LONGEST_GAP = 16.0
 _MOST_POINTS = 256
 _KNOWN = 4
+_WINDOWS = (0.0, 0.75)
+"""Where else to begin with the rate, to see how sure a forecast is; the parts of the work done."""
+_UNSURE = 1.25
+
+_CURVES = ("points", "_curve")
+_COUNTS = (
+    "largest",
+    "flat",
+    "stalled",
+    "idle",
+    "cost",
+    "_epochs",
+    "_measured_at",
+    "_looks",
+    "_look_at",
+    "_bias",
+    "_budget",
+    "_iterations",
+)
 
 
 class Process(ABC):
@@ -30,9 +52,12 @@ class Process(ABC):
     factored: bool = False
     """Whether it holds factors of A, so that `error_estimate` is its own."""
 
+    kept: tuple[str, ...] = ()
+    """Attributes that are its state: what neither A nor the way it was started gives back."""
+
     @abstractmethod
     def advance(self, monitor: Monitor) -> Status | None:
-        """Do a bounded piece of work, counting it in `monitor.work`, within `monitor.remaining_epochs`.
+        """Do a bounded piece of work, counting it in `monitor.work`, of so many steps as `monitor.allowed`.
 
         Returns None to go on, ``max_epochs`` if the limit leaves no room for the next piece, ``stagnated`` if
         the method has come to its end.
@@ -77,6 +102,14 @@ class Process(ABC):
         """What the method runs with."""
         return Parameters()
 
+    def capture(self) -> Snapshot:
+        """The state between two calls of `advance`."""
+        return captured(self, self.kept)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take up a captured state; for a process that was started on the same A and b, from any x."""
+        restore(self, self.kept, snapshot)
+
 
 class Drive:
     """The outer loop around one process.
@@ -114,10 +147,23 @@ class Drive:
         Status or None
             None where the budget is used up. `Interrupted` passes through.
         """
+        self._pace.resume(self._monitor, budget)
+        return self.go_on()
+
+    def capture(self) -> Snapshot:
+        """The state between two pieces of work."""
+        return {"process": self.process.capture(), "pace": self._pace.capture()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take up a captured state; `go_on` then finishes the call of `run` in which it was captured."""
+        self.process.restore(snapshot["process"])
+        self._pace.restore(snapshot["pace"])
+
+    def go_on(self) -> Status | None:
+        """As `run`, within what is left of the last budget."""
         process, monitor, pace = self.process, self._monitor, self._pace
-        pace.resume(monitor, budget)
         while True:
-            monitor.tick()
+            monitor.rest()
             ended = process.advance(monitor)
             pace.count(monitor)
             if ended is None and pace.idle > 1:
@@ -182,6 +228,17 @@ class _Pace:
         self._budget = math.inf
         self._iterations = 0
         self._seen = (0.0, 0.0, 0)
+
+    def capture(self) -> Snapshot:
+        curves = {name: np.array(getattr(self, name)) for name in _CURVES}
+        return captured(self, _COUNTS) | curves | {"_seen": list(self._seen)}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        restore(self, _COUNTS, snapshot)
+        for name in _CURVES:
+            setattr(self, name, [(x, y) for x, y in snapshot[name].tolist()])
+        epochs, cost, iterations = snapshot["_seen"]
+        self._seen = (epochs, cost, iterations)
 
     def resume(self, monitor: Monitor, budget: float) -> None:
         """Enter the loop (again): what others did meanwhile does not count."""
@@ -254,20 +311,26 @@ class _Pace:
         self.flat = best > _STALL_FACTOR * earlier and len(self._curve) > 2
         self.stalled = self.flat and spent >= self._patience
 
-    def outlook(self, target: float) -> tuple[float, float]:
-        """Iterations and cost still needed."""
+    def outlook(self, target: float) -> tuple[float, float, float, float]:
+        """Iterations and cost still needed, and that cost by the least and the most hopeful of rates."""
         if self.cost == 0.0:
-            return math.inf, math.inf
+            return math.inf, math.inf, math.inf, math.inf
         price = self.forecast(target)
-        return price * self._iterations / self.cost, price
+        prices = [self.forecast(target, since) for since in _WINDOWS]
+        return (
+            price * self._iterations / self.cost,
+            price,
+            min(price / _UNSURE, *prices),
+            max(price * _UNSURE, *prices),
+        )
 
-    def forecast(self, target: float) -> float:
-        """Extrapolate the decay over the later half of the work."""
+    def forecast(self, target: float, since: float = 0.5) -> float:
+        """Extrapolate the decay over the later half of the work, or what came after another part of it."""
         cost, best = self.points[-1]
         if best <= target:
             return 0.0
         before, earlier = next(
-            (point for point in self.points[:-1] if point[0] >= 0.5 * cost), self.points[-2:][0]
+            (point for point in self.points[:-1] if point[0] >= since * cost), self.points[-2:][0]
         )
         if not (best < earlier and target > 0.0 and best > 0.0):
             return math.inf

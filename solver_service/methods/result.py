@@ -50,8 +50,10 @@ class Status(StrEnum):
 class Progress:
     """What a running solve knows about itself.
 
-    `relative_residual` was measured, not estimated. `expected_iterations`, in all, and `eta_seconds`, from
-    now, extrapolate the decay observed so far; they are None while there is none.
+    `relative_residual` was measured, not estimated: it is that of the last measurement, and the counts may be
+    ahead of it. `expected_iterations`, in all, and `eta_seconds`, from now, extrapolate the decay observed so
+    far; they are None while there is none. `eta_low` ≤ `eta_seconds` ≤ `eta_high` is what other parts of the
+    run would make expect, and never narrower than ±20 %; no `eta_high` means that the decay may have ended.
     """
 
     iterations: int
@@ -60,6 +62,8 @@ class Progress:
     relative_residual: float
     expected_iterations: float | None = None
     eta_seconds: float | None = None
+    eta_low: float | None = None
+    eta_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

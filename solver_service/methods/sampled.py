@@ -27,6 +27,7 @@ from .options import Options
 from .process import Process
 from .result import FloatArray, Parameters, Status
 from .shuffled import Sampler
+from .snapshot import Snapshot
 from .spectrum import Spectrum
 from .team import BLOCK_ENTRIES, in_parallel, worthwhile_threads
 
@@ -107,6 +108,15 @@ class Sampled(Process):
     """
 
     patience = 512.0
+    kept: tuple[str, ...] = (
+        "_inflation",
+        "_recoveries",
+        "_batches",
+        "_touched",
+        "_begun",
+        "_left_at",
+        "_ramp",
+    )
 
     def __init__(
         self,
@@ -171,9 +181,7 @@ class Sampled(Process):
         batch = self.rule.batch
         if self._rows == 0:
             return Status.STAGNATED
-        # The tiny allowance keeps a limit that is a whole number of batches whole after division.
-        room = monitor.remaining_epochs * self._passes / batch * (1.0 + 1e-12)
-        batches = int(min(self._batches, room))
+        batches = monitor.allowed(self._batches, batch / self._passes)
         if batches < 1:
             return Status.MAX_EPOCHS
         total = 0.0
@@ -230,6 +238,16 @@ class Sampled(Process):
         self._ramp = np.zeros(1 if self.rule.ramped else 0)
         self._restart(x)
         return True
+
+    def capture(self) -> Snapshot:
+        """The state, that of the sampling included. Gradients are zero between batches."""
+        return super().capture() | {"sampler": self._sampler.capture()}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take it up, with the rule that was in force."""
+        super().restore(snapshot)
+        self._sampler.restore(snapshot["sampler"])
+        self.rule = self._make_rule()
 
     def parameters(self) -> Parameters:
         """The rule in force and the estimates behind it."""

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from ..kernels import RawCSR, gather_unit_rows
 from .result import FloatArray
+from .snapshot import Snapshot
 from .spectrum import COARSE, FINE, Spectrum, extrapolated, row_spectrum
 from .systems import TINY, csr_nbytes, row_norms
 
@@ -212,6 +213,24 @@ class Sampler:
             yield self._chunk, self._order[: count * batch]
             self._order = self._order[count * batch :]
             batches -= count
+
+    def capture(self) -> Snapshot:
+        """Where in the stream it is."""
+        return {
+            "generator": dict(self._rng.bit_generator.state),
+            "chunks": list(self._chunks),
+            "passes": self._passes,
+            "seen": sorted(self._seen),
+            "chunk": self._chunk,
+            "order": self._order.copy(),
+        }
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on from there."""
+        self._rng.bit_generator.state = snapshot["generator"]
+        self._chunks, self._passes = list(snapshot["chunks"]), snapshot["passes"]
+        self._seen, self._chunk = set(snapshot["seen"]), snapshot["chunk"]
+        self._order = snapshot["order"].copy()
 
     def _next(self) -> NDArray[np.uint32]:
         if not self._chunks:

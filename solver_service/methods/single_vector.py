@@ -13,6 +13,7 @@ from .options import Options
 from .result import FloatArray
 from .sampled import Sampled, Size
 from .shuffled import Sampler
+from .snapshot import Snapshot
 from .spectrum import Spectrum
 
 
@@ -47,6 +48,8 @@ class SingleVector(Sampled):
         See `Sampled`.
     """
 
+    kept = (*Sampled.kept, "_z")
+
     def __init__(
         self,
         kernels: Kernels,
@@ -76,9 +79,22 @@ class SingleVector(Sampled):
 
     def _restart(self, x: FloatArray) -> None:
         self._z = x * self._scale
+        self._pair(self._z)
+
+    def _pair(self, y: FloatArray) -> None:
+        """Set the partner of z to a copy of y; without a gradient vector it is z itself."""
         self._y, self._gathered = self._z, self._z[np.newaxis]
         if self.dense:
-            self._y, self._gathered = self._z.copy(), np.zeros((self.rule.threads, x.size))
+            self._y, self._gathered = y.copy(), np.zeros((self.rule.threads, y.size))
+
+    def capture(self) -> Snapshot:
+        """The state, with y where it is not z."""
+        return super().capture() | ({"_y": self._y.copy()} if self.dense else {})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take it up."""
+        super().restore(snapshot)
+        self._pair(snapshot.get("_y", self._z))
 
     def solution(self) -> FloatArray:
         """x = z/scale; of heavy ball, y is the later iterate."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,8 @@ from .options import Momentum, Options
 from .registry import find
 from .report import Report
 from .result import ColumnResult, FloatArray, Progress, Result, Status, Timings
+from .resumption import Record, compatible, fingerprint
+from .snapshot import Keeper, Snapshot, Within
 from .state import State
 
 
@@ -149,7 +152,8 @@ def solve(
         Most threads inside one solve, all cores unless given. A matrix that is too small to gain by more gets
         one; ``parameters.threads`` says how many worked.
     callback : callable, optional
-        Called with a `Progress` whenever the residual was measured; returning True stops the solve.
+        Called with a `Progress` at the beginning, whenever the residual was measured, and every 0.2 s or so
+        in between; returning True stops the solve.
 
     Returns
     -------
@@ -196,6 +200,29 @@ def solve(
     )
 
 
+def check(prepared: Prepared, problem: Problem, options: Options) -> None:
+    """Raise what `run` would raise at once, for a problem that is to be solved later.
+
+    Raises
+    ------
+    InvalidInputError
+        See `solve`.
+    """
+    _check_start(problem, options)
+    require = find(options).require
+    if require is not None:
+        require(prepared.state)
+
+
+def _check_start(problem: Problem, options: Options) -> None:
+    find(options)
+    if options.minimum_norm and problem.x0 is not None and problem.x0.any():
+        raise InvalidInputError(
+            "x0 cannot be used with minimum_norm: the minimum-norm solution is reached from zero",
+            errors=[FieldError("x0", "cannot be used with minimum_norm")],
+        )
+
+
 def run(
     prepared: Prepared,
     problem: Problem,
@@ -204,6 +231,9 @@ def run(
     should_stop: Callable[[], bool] | None = None,
     deadline: float | None = None,
     callback: Callable[[Progress], object] | None = None,
+    keeper: Keeper | None = None,
+    snapshot: Snapshot | None = None,
+    seconds_spent: float = 0.0,
 ) -> Result:
     """Solve a checked problem. The service's entry; people use `solve` or `Prepared.solve`.
 
@@ -216,34 +246,65 @@ def run(
         On the clock of `time.monotonic`: ends the solve with status ``time_limit``.
     callback : callable, optional
         See `solve`.
+    keeper : Keeper, optional
+        Given the state from time to time: `keeper.latest` is what to go on from, after a run that a limit
+        ended too. None there means that beginning anew loses nothing.
+    snapshot : Snapshot, optional
+        A state of this very problem to go on from. Limits and tolerances may be others than those it was
+        taken with; counts, `timings` and `max_epochs` include the work done before. With one thread the
+        outcome is, bit for bit, that of a run that was never interrupted.
+    seconds_spent : float
+        What earlier attempts have used of the time limit.
+
+    Raises
+    ------
+    InvalidInputError
+        The snapshot is not `compatible`; or as for `solve`.
     """
-    find(options)
-    if options.minimum_norm and problem.x0 is not None and problem.x0.any():
-        raise InvalidInputError(
-            "x0 cannot be used with minimum_norm: the minimum-norm solution is reached from zero",
-            errors=[FieldError("x0", "cannot be used with minimum_norm")],
-        )
+    _check_start(problem, options)
     if options.time_limit is not None:
-        own = time.monotonic() + options.time_limit
+        own = time.monotonic() + max(options.time_limit - seconds_spent, 0.0)
         deadline = own if deadline is None else min(deadline, own)
 
+    if snapshot is not None and not compatible(snapshot, prepared.matrix, problem, options):
+        raise InvalidInputError(
+            "the snapshot is of another problem, of other options, or of another version",
+            errors=[FieldError("snapshot", "does not fit this problem and its options")],
+        )
+    if keeper is not None:
+        keeper.latest = snapshot
+    single = problem.b.ndim == 1
+    bs = problem.b[np.newaxis] if single else np.ascontiguousarray(problem.b.T)
+    record = Record(fingerprint(prepared.matrix, problem, options), len(bs), snapshot)
     stopped = False
 
     def stop() -> bool:
         return stopped or (should_stop is not None and should_stop())
 
-    def column(b: FloatArray, x0: FloatArray | None) -> Result:
+    def column(place: int, b: FloatArray, x0: FloatArray | None) -> Result:
         nonlocal stopped
-        result = Column(prepared.state, b, x0, options).solve(
-            deadline=deadline, should_stop=stop, callback=callback
+        work = Column(prepared.state, b, x0, options)
+        result = work.solve(
+            deadline=deadline,
+            should_stop=stop,
+            callback=callback,
+            keeper=None if keeper is None else Within(keeper, partial(record.wrap, place)),
+            snapshot=record.state(place),
         )
         stopped = stopped or result.status is Status.CANCELLED  # one word stops all columns
+        if keeper is not None and not single:
+            record.end(place, result, options, limited=work.limited)
         return result
 
-    if problem.b.ndim == 1:
-        return column(problem.b, problem.x0)
-    x0s = [None] * problem.b.shape[1] if problem.x0 is None else list(np.ascontiguousarray(problem.x0.T))
-    return _gather([column(b, x0) for b, x0 in zip(np.ascontiguousarray(problem.b.T), x0s, strict=True)])
+    if single:
+        return column(0, problem.b, problem.x0)
+    x0s = [None] * len(bs) if problem.x0 is None else list(np.ascontiguousarray(problem.x0.T))
+    return _gather(
+        [
+            record.result(place, b, options) or column(place, b, x0)
+            for place, (b, x0) in enumerate(zip(bs, x0s, strict=True))
+        ]
+    )
 
 
 def _gather(results: list[Result]) -> Result:

@@ -28,6 +28,8 @@ _HELPED = 0.9
 class SsorCg(Process):
     """CG on E⁻¹ÂE⁻ᵀ, with r = E⁻¹(b̂ − Âx̂) and x̂ = D^½x."""
 
+    kept = ("_x", "_r", "_p", "_scalars", "_start", "_steps", "_ended", "_restarted_from")
+
     def __init__(self, state: State, b: FloatArray, x0: FloatArray) -> None:
         self._state = state
         self._system = system = state.unit_diagonal
@@ -50,14 +52,14 @@ class SsorCg(Process):
         forward_substitution(*system.raw, system.middle, RELAXATION, rhs, self._r)
         self._p = self._r.copy()
         self._scalars[:] = float(self._r @ self._r), 1.0
-        self._start = self._scalars[0]
+        self._start = float(self._scalars[0])
 
     def advance(self, monitor: Monitor) -> Status | None:
         """Some steps, the more the longer it has run; the end where pᵀAp ≤ 0."""
         if self._ended:
             return Status.STAGNATED
         wanted = min(1 + self._steps // _GROWTH, self._most_steps)
-        length = int(min(wanted, monitor.remaining_epochs * (1.0 + 1e-12)))
+        length = monitor.allowed(wanted, 1.0)
         if length < 1:
             return Status.MAX_EPOCHS
         system = self._system

@@ -23,6 +23,8 @@ from .team import blocks, in_parallel, parts
 class SsorCgls(Sweeps):
     """CGLS on ÂC⁻¹ for the columns of `system`."""
 
+    kept = (*Sweeps.kept, "_s")
+
     def __init__(self, system: SweptColumns, b: FloatArray, x0: FloatArray, options: Options) -> None:
         m, n = b.size, x0.size
         super().__init__((m, n), system.raw.nnz, n, exact=system.scale is None, options=options)

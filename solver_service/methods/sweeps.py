@@ -44,6 +44,19 @@ class Sweeps(Process):
     options : Options
     """
 
+    kept: tuple[str, ...] = (
+        "_x",
+        "_r",
+        "_p",
+        "_scalars",
+        "_steps",
+        "_factor",
+        "_least_factor",
+        "_known",
+        "_ended",
+        "_restarted_from",
+    )
+
     def __init__(
         self, shape: tuple[int, int], entries: int, actions: int, *, exact: bool, options: Options
     ) -> None:
@@ -66,14 +79,13 @@ class Sweeps(Process):
 
     def advance(self, monitor: Monitor) -> Status | None:
         """Some double sweeps, the more the longer it has run."""
-        room = int(min(1e9, monitor.remaining_epochs / 2.0 * (1.0 + 1e-12)))
-        if room < 1:
+        # While it is not known what the target is in the scale of the recurrence, nothing would end a piece.
+        wanted = monitor.allowed(1 + self._steps // _GROWTH if self._known else 1, 2.0)
+        if wanted < 1:
             return Status.MAX_EPOCHS
         if self._ended:
             return Status.STAGNATED
         goal = (monitor.target / self._factor) ** 2 if self._known else 0.0
-        # While it is not known what the target is in the scale of the recurrence, nothing would end a piece.
-        wanted = min(1 + self._steps // _GROWTH if self._known else 1, room)
         done = 0
         while done < wanted:
             monitor.tick()

@@ -194,9 +194,11 @@ def prove_inconsistent(state: State, b: FloatArray, x: FloatArray, monitor: Moni
     """
     threads = monitor.threads
     operator = Watched(Product(state.A, threads), Product(state.AT, threads), monitor)
-    length = int(min(2 * min(state.A.shape) + 64, _MOST_ITERATIONS, monitor.remaining_epochs / 4.0))
+    wanted = min(2 * min(state.A.shape) + 64, _MOST_ITERATIONS)
+    length = monitor.room(wanted, 4.0)
     y = true_residual(state.raw, b, x)
     if length <= 0:
+        monitor.cut()
         return Proof(x, math.inf, parallel_rows_certificate(state, b, monitor.target, norm(x)))
     proof: Certificate | None = None
     for closeness in _CLOSENESS:
@@ -205,6 +207,8 @@ def prove_inconsistent(state: State, b: FloatArray, x: FloatArray, monitor: Moni
         dx, iterations, _ = bidiagonalise(
             "lsmr", operator, y, 0.0, length, max(sharp, LEAST_SQUARES_TOLERANCE)
         )
+        if iterations >= length and length < wanted:
+            monitor.cut()
         monitor.work.iterations += iterations
         monitor.work.epochs += 2.0 * iterations
         monitor.work.row_updates += 2 * iterations * state.A.shape[0]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import solver_service
+from solver_service.kernels import RawCSR
+from solver_service.methods.monitor import Monitor
+from solver_service.methods.process import _Pace
 from solver_service.problems import gallery
 
 
@@ -55,3 +59,40 @@ def test_a_factorisation_is_forecast_by_its_predicted_cost():
     phase = result.phases[-1]
     assert "predicted" in phase.reason
     assert "would still take" in phase.reason
+
+
+def band(progress):
+    return progress.eta_low, progress.eta_seconds, progress.eta_high
+
+
+def test_the_time_left_is_told_as_a_band():
+    problem = gallery.poisson2d(40)
+    seen = []
+    result = solver_service.solve(
+        problem.A, problem.b, method="ssor_cgls", rtol=1e-8, callback=lambda p: seen.append(p)
+    )
+    assert result.converged
+    assert band(seen[0]) == (None, None, None), "nothing is known yet"
+    told = [band(p) for p in seen if p.eta_seconds is not None]
+    assert len(told) > 5
+    for low, eta, high in told:
+        assert 0.0 <= low <= 0.8 * eta
+        assert high is None or high >= 1.2 * eta
+    assert any(high is not None for *_, high in told)
+
+
+def test_the_band_is_wide_where_the_rate_changes():
+    pace = _Pace(0.0, Monitor(RawCSR.of(csr_array(np.eye(1))), np.ones(1), np.zeros(1), target=1e-12))
+
+    def outlook(norms):
+        pace.points = [(float(k), norm) for k, norm in enumerate(norms)]
+        pace.cost, pace._iterations = len(norms) - 1.0, len(norms) - 1
+        _, price, low, high = pace.outlook(1e-12)
+        return low / price, high / price
+
+    steady = outlook(0.5 ** np.arange(20.0))
+    assert steady == pytest.approx((0.8, 1.25))
+    slower = outlook([*0.1 ** np.arange(10.0), *(1e-9 * 0.9 ** np.arange(1.0, 11.0))])
+    assert slower[0] < 0.3
+    ended = outlook([*0.5 ** np.arange(17.0), *[0.5**16] * 6])
+    assert ended[1] == np.inf

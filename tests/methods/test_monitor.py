@@ -84,3 +84,71 @@ def test_settle_measures_after_the_end():
     m = monitor(should_stop=lambda: True)
     m.settle(np.ones(3))
     assert m.best_norm == 0.0
+
+
+def test_progress_is_told_at_the_beginning_and_after_a_silence(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("solver_service.methods.monitor.time.monotonic", lambda: now[0])
+    seen = []
+    m = monitor(callback=seen.append)
+    m.begin()
+    assert [(p.iterations, p.relative_residual) for p in seen] == [(0, 1.0)]
+    m.measure(np.array([1.0, 1.0, 0.5]))
+    assert len(seen) == 2
+    m.work.iterations = 7
+    for _ in range(10):
+        m.rest()
+        now[0] += 0.0625
+    assert [p.iterations for p in seen] == [0, 0, 7, 7]
+    assert seen[-1].relative_residual == seen[1].relative_residual < 1.0, "the last that was measured"
+
+
+def test_a_callback_may_end_it_between_two_pieces_of_work():
+    m = monitor(callback=lambda progress: progress.iterations > 0)
+    m.begin()
+    m.work.iterations = 1
+    m._spoke = -1.0
+    with pytest.raises(Interrupted) as caught:
+        m.rest()
+    assert caught.value.status is Status.CANCELLED
+
+
+def test_the_limit_says_how_many_steps_it_leaves_and_whether_it_ever_mattered():
+    m = monitor(max_epochs=10.0)
+    assert m.allowed(5, 2.0) == 5
+    assert not m.limited
+    m.work.epochs = 4.0
+    assert m.allowed(3, 2.0) == 3, "just enough"
+    assert not m.limited
+    assert m.allowed(4, 2.0) == 3
+    assert m.limited
+    m = monitor(max_epochs=0.3)
+    assert m.allowed(3, 0.1) == 3, "in spite of rounding"
+    m.work.epochs = 0.3
+    assert m.limited
+
+
+def test_what_the_limit_had_influence_on_is_not_kept():
+    class Holder:
+        offered = taken = 0
+
+        def offer(self, capture):
+            self.offered += 1
+
+        def take(self, capture):
+            self.taken += 1
+
+    holder = Holder()
+    stop = []
+    m = monitor(max_epochs=10.0, keeper=holder, capture=dict, should_stop=lambda: bool(stop))
+    m.rest()
+    assert (holder.offered, holder.taken) == (1, 0)
+    stop.append(1)
+    with pytest.raises(Interrupted):
+        m.rest()
+    assert (holder.offered, holder.taken) == (2, 1)
+    assert m.allowed(11, 1.0) == 10
+    with pytest.raises(Interrupted):
+        m.rest()
+    assert (holder.offered, holder.taken) == (2, 1)
+    assert m.within(lambda *_: {}) is None
