@@ -13,12 +13,15 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PROJECT = "solver-service"
+PROJECT = "solver-service[postgres]"
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 
 
 def runtime_versions(project: str) -> dict[str, str]:
-    """Map each package that `project` needs, directly or not, to its installed version."""
+    """Map each package that `project` needs, directly or not, to its installed version.
+
+    A package that only some machines need keeps the marker that says which.
+    """
     versions: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
     pending = [Requirement(project)]
@@ -26,7 +29,9 @@ def runtime_versions(project: str) -> dict[str, str]:
         requirement = pending.pop()
         name = canonicalize_name(requirement.name)
         installed = distribution(name)
-        versions[name] = installed.version
+        marker = requirement.marker
+        some = "" if marker is None or "platform_machine" not in str(marker) else f"; {marker}"
+        versions[name] = f"{installed.version}{some}"
         for extra in ("", *requirement.extras):
             if (name, extra) in seen:
                 continue
@@ -36,7 +41,7 @@ def runtime_versions(project: str) -> dict[str, str]:
                 needed = Requirement(text)
                 if needed.marker is None or needed.marker.evaluate(environment):
                     pending.append(needed)
-    del versions[canonicalize_name(project)]
+    del versions[canonicalize_name(Requirement(project).name)]
     return versions
 
 

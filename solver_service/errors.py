@@ -14,18 +14,25 @@
     │   ├── MethodNotApplicableError method_not_applicable
     │   └── ResourceLimitError      resource_limit
     ├── NotFoundError               not_found
-    │   └── MatrixNotFoundError     matrix_not_found
-    ├── MatrixInUseError            matrix_in_use
+    │   ├── JobNotFoundError        job_not_found
+    │   ├── MatrixNotFoundError     matrix_not_found
+    │   └── NoSolutionError         no_solution
+    ├── ConflictError
+    │   ├── IdempotencyConflictError idempotency_conflict
+    │   ├── JobActiveError          job_active
+    │   ├── MatrixInUseError        matrix_in_use
+    │   └── SolutionNotReadyError   solution_not_ready
     └── ServiceError
         ├── PayloadTooLargeError     payload_too_large
         ├── UnsupportedMediaTypeError unsupported_media_type
         ├── NotAcceptableError       not_acceptable
         ├── RequestTimeoutError      request_timeout
-        └── UnavailableError         (all with Retry-After)
+        └── UnavailableError         unavailable (all with Retry-After)
             ├── QueueFullError       queue_full
             ├── ShuttingDownError    shutting_down
             ├── WorkerLostError      worker_lost
             └── OutOfMemoryError     out_of_memory
+                └── DiskFullError    out_of_memory
 
 A failure to converge is not in this tree: it is a result.
 """
@@ -149,10 +156,44 @@ class MatrixNotFoundError(NotFoundError):
     code = "matrix_not_found"
 
 
-class MatrixInUseError(SolverServiceError):
+class JobNotFoundError(NotFoundError):
+    """There is no job of that id (any more)."""
+
+    code = "job_not_found"
+
+
+class NoSolutionError(NotFoundError):
+    """The job ended without an x."""
+
+    code = "no_solution"
+
+
+class ConflictError(SolverServiceError):
+    """The request does not fit the state of things."""
+
+
+class IdempotencyConflictError(ConflictError):
+    """The idempotency key was used for other content."""
+
+    code = "idempotency_conflict"
+
+
+class JobActiveError(ConflictError):
+    """The job has not ended yet."""
+
+    code = "job_active"
+
+
+class MatrixInUseError(ConflictError):
     """The matrix cannot be removed while active work needs it."""
 
     code = "matrix_in_use"
+
+
+class SolutionNotReadyError(ConflictError):
+    """The job has not ended yet, so there is no x."""
+
+    code = "solution_not_ready"
 
 
 class ServiceError(SolverServiceError):
@@ -186,6 +227,8 @@ class RequestTimeoutError(ServiceError):
 class UnavailableError(ServiceError):
     """The service cannot do this now; the same call may succeed later."""
 
+    code = "unavailable"
+
     def __init__(
         self, detail: str, *, errors: Sequence[FieldError] = (), retry_after: int | None = None
     ) -> None:
@@ -214,3 +257,7 @@ class OutOfMemoryError(UnavailableError):
     """The request needs more memory than one worker may use, or the disk is full."""
 
     code = "out_of_memory"
+
+
+class DiskFullError(OutOfMemoryError):
+    """There is no space on the disk."""

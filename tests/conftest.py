@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the folder of real matrices, and a running service."""
+"""Fixtures for all tests: the folder of real matrices, a running service, and a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -48,3 +49,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("service") / "service.log"
     with local_service(log, settings={"SOLVER_SERVICE_WORKERS": "1"}) as (address, _):
         yield address
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Any]:
+    """A PostgreSQL server (`Server` of postgres.py); without its programs the test is skipped."""
+    postgres = load(ROOT / "tests" / "postgres.py")
+    reason = postgres.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with postgres.server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Any) -> Iterator[str]:
+    """The URL of a fresh, empty database, which is removed at the end of the test."""
+    with postgres_server.database() as url:
+        yield url

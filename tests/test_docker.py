@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 def pins(root: Path) -> dict[str, str]:
     lines = (root / "docker/constraints.txt").read_text().splitlines()
-    return dict(line.split("==") for line in lines if not line.startswith("#"))
+    return dict(line.partition(";")[0].split("==") for line in lines if not line.startswith("#"))
 
 
 def test_every_dependency_is_pinned_within_its_range(root: Path) -> None:

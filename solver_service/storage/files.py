@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,17 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from ..errors import DiskFullError
+
 _LONGEST_HEAD = 256
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write a contiguous array in NumPy's format, down to the disk."""
+    """Write an array, contiguous in C order, in NumPy's format, down to the disk."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(array))
     # Not ndarray.tofile: its error for a full disk does not say so.
-    write_bytes(path, head.getbuffer(), array.view(np.uint8).data)
+    write_bytes(path, head.getbuffer(), array.reshape(-1).view(np.uint8).data)
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
@@ -63,3 +68,14 @@ def map_array(path: Path, length: int, *dtypes: npt.DTypeLike) -> NDArray[Any]:
     if shape != (length,) or dtype not in dtypes:
         raise ValueError(f"{path.name} holds {dtype}{shape} instead of {length} of {dtypes}")
     return np.frombuffer(memory, dtype, length, head.tell())
+
+
+@contextmanager
+def full_disk_reported() -> Iterator[None]:
+    """Raise `DiskFullError` where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise DiskFullError("there is no space left on the disk", retry_after=60) from error
+        raise

@@ -11,8 +11,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 
@@ -27,7 +28,7 @@ class Staging:
         """Make a directory; it is removed at the end unless it was renamed."""
         while True:
             path = Path(tempfile.mkdtemp(prefix="new-", dir=self._folder))
-            descriptor = _lock(path, wait=True)
+            descriptor = lock_directory(path, wait=True)
             if descriptor is not None:
                 break  # else a process that cleans up took it for a left-over before it was locked
         try:
@@ -39,14 +40,18 @@ class Staging:
 
     def discard(self, path: Path) -> None:
         """Remove a directory at once as far as its name goes; `FileNotFoundError` if it is not there."""
+        self.take_away(path)()
+
+    def take_away(self, path: Path) -> Callable[[], None]:
+        """Take its name from a directory, and return what removes the rest; `FileNotFoundError` as above."""
         doomed = self._folder / f"old-{uuid.uuid4().hex}"
         path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        return partial(shutil.rmtree, doomed, ignore_errors=True)
 
     def remove_leftovers(self) -> None:
         """Remove what processes left behind that are no more."""
         for path in self._folder.iterdir():
-            descriptor = _lock(path, wait=False)
+            descriptor = lock_directory(path, wait=False)
             if descriptor is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(descriptor)
@@ -61,7 +66,7 @@ class Staging:
         return True
 
 
-def _lock(path: Path, *, wait: bool) -> int | None:
+def lock_directory(path: Path, *, wait: bool) -> int | None:
     """Lock a directory; return the open descriptor, or None if it is gone or, without `wait`, locked."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -10,10 +10,10 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -22,11 +22,10 @@ from ..errors import (
     FieldError,
     InvalidInputError,
     MatrixNotFoundError,
-    OutOfMemoryError,
     SolverServiceError,
 )
 from ..problems.matrix import Matrix
-from .files import map_array, sync_directory, write_array, write_bytes
+from .files import full_disk_reported, map_array, sync_directory, write_array, write_bytes
 from .record import MatrixRecord
 from .staging import Staging
 
@@ -42,6 +41,14 @@ _TRIES = 20
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+class Usage(NamedTuple):
+    """Size of a stored matrix in bytes, and when it was last used."""
+
+    id: str
+    bytes: int
+    last_used: datetime
 
 
 class MatrixStore:
@@ -86,10 +93,11 @@ class MatrixStore:
         """
         existing = self._existing(matrix.id)
         if existing is not None:
+            self.touch(matrix.id)
             return existing, False
         record = _describe(matrix, name, properties)
         meta = json.dumps(record.to_document(), allow_nan=False).encode("ascii")
-        with _full_disk_reported(), self._staging.directory() as directory:
+        with full_disk_reported(), self._staging.directory() as directory:
             for part, array in _arrays(matrix).items():
                 write_array(directory / f"{part}.npy", array)
             write_bytes(directory / _META, meta)
@@ -153,11 +161,36 @@ class MatrixStore:
 
     def delete(self, matrix_id: str) -> None:
         """Remove a stored matrix, or raise `MatrixNotFoundError`."""
+        self.take_away(matrix_id)()
+
+    def take_away(self, matrix_id: str) -> Callable[[], None]:
+        """Make that a matrix is not there any more, and return what removes its files, which takes longer.
+
+        Raises
+        ------
+        MatrixNotFoundError
+        """
         try:
-            self._staging.discard(self._directory(matrix_id))
+            remove_files = self._staging.take_away(self._directory(matrix_id))
         except FileNotFoundError:
             raise _not_found() from None
         sync_directory(self._matrices)
+        return remove_files
+
+    def touch(self, matrix_id: str) -> None:
+        """Note that a matrix is used now."""
+        with suppress(OSError):
+            os.utime(self._directory(matrix_id) / _META)
+
+    def usage(self) -> Iterator[Usage]:
+        """Yield how large each matrix is and when it was stored or last used."""
+        for _, matrix_id in list(self._keys()):
+            try:
+                record = self.get(matrix_id)
+                used = (self._directory(matrix_id) / _META).stat().st_mtime
+            except (SolverServiceError, FileNotFoundError):  # deleted just now; or damaged, which is logged
+                continue
+            yield Usage(matrix_id, record.bytes, datetime.fromtimestamp(used, UTC))
 
     def writable(self) -> bool:
         """Whether matrices can be stored now, as far as a quick look tells."""
@@ -281,13 +314,3 @@ def _not_found() -> MatrixNotFoundError:
 def _damaged(matrix_id: str, cause: Exception) -> NoReturn:
     logger.error("stored matrix %s cannot be read: %s: %s", matrix_id, type(cause).__name__, cause)
     raise SolverServiceError("the stored matrix cannot be read") from cause
-
-
-@contextmanager
-def _full_disk_reported() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise OutOfMemoryError("no space left to store the matrix", retry_after=60) from error
-        raise

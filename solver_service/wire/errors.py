@@ -37,6 +37,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "resource_limit": (422, "The input is larger than this service accepts"),
     "rate_limited": (429, "Too many requests"),
     "internal": (500, "Internal error"),
+    "unavailable": (503, "The service cannot do this now"),
     "queue_full": (503, "Too much work is waiting"),
     "shutting_down": (503, "The service is stopping"),
     "worker_lost": (503, "A worker process died or is missing"),
@@ -44,7 +45,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
 }
 """code → (HTTP status, title), in the order of the contract."""
 
-TRY_LATER: Final = frozenset({"rate_limited", "queue_full", "shutting_down", "worker_lost", "out_of_memory"})
+TRY_LATER: Final = frozenset(code for code, (status, _) in PROBLEMS.items() if status in (429, 503))
 """Codes that come with `Retry-After`."""
 
 

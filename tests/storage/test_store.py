@@ -145,6 +145,20 @@ def test_a_deleted_matrix_is_gone_but_stays_usable_where_it_is_open(store, make_
     assert store.put(matrix)[1]
 
 
+def test_a_matrix_is_gone_before_its_files_are(store, make_matrix, files):
+    record, _ = store.put(make_matrix(1))
+    remove_files = store.take_away(record.id)
+    with pytest.raises(MatrixNotFoundError):
+        store.get(record.id)
+    with pytest.raises(MatrixNotFoundError):
+        store.take_away(record.id)
+    assert len(files()) == 4
+    assert store.put(make_matrix(1))[1]
+    remove_files()
+    assert len(files()) == 4
+    assert store.open(record.id).id == record.id
+
+
 def test_the_list_is_newest_first_and_pages_fit_together(store, make_matrix):
     records = [store.put(make_matrix(seed))[0] for seed in range(7)]
     newest_first = records[::-1]
