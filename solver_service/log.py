@@ -55,6 +55,7 @@ def configure(level: str = "info", format_: LogFormat = "auto", stream: TextIO |
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it quotes from bodies
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its plugins at every start
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

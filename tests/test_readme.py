@@ -1,4 +1,4 @@
-"""The README is run: its Python, its curl against a real service; what it names must exist."""
+"""README and docs are run: their Python, their curl against a real service; what they name must exist."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from solver_service.settings import setting_rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "docs/jobs.md")}
 FOR_TESTS = {"SOLVER_SERVICE_TEST_MATRICES"}
 FOR_COMPOSE = {"SOLVER_SERVICE_MEMORY"}
 
@@ -22,18 +23,21 @@ FOR_COMPOSE = {"SOLVER_SERVICE_MEMORY"}
 class Block(NamedTuple):
     language: str
     text: str
-    line: int
+    place: str
 
 
 def blocks() -> list[Block]:
-    found = re.finditer(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return [Block(match[1], match[2], README.count("\n", 0, match.start()) + 1) for match in found]
+    return [
+        Block(match[1], match[2], f"{name}:{document.count(chr(10), 0, match.start()) + 1}")
+        for name, document in DOCUMENTS.items()
+        for match in re.finditer(r"^```(\w+)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    ]
 
 
 def cases(language: str, word: str = "") -> list[object]:
     wanted = [block for block in blocks() if block.language == language and word in block.text]
     assert wanted, f"the README has no {language} block with {word!r}"
-    return [pytest.param(block.text, id=f"line {block.line}") for block in wanted]
+    return [pytest.param(block.text, id=block.place) for block in wanted]
 
 
 @pytest.mark.parametrize("text", cases("python"))
@@ -79,7 +83,7 @@ def test_settings_table_is_the_settings() -> None:
 
 
 def test_variables_named_exist() -> None:
-    named = set(re.findall(r"SOLVER_SERVICE_[A-Z_]*[A-Z]", README))
+    named = {name for text in DOCUMENTS.values() for name in re.findall(r"SOLVER_SERVICE_[A-Z_]*[A-Z]", text)}
     assert named <= {row.variable for row in setting_rows()} | FOR_TESTS | FOR_COMPOSE
 
 
@@ -92,5 +96,6 @@ def test_make_targets_named_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+    for name, text in DOCUMENTS.items():
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert ((ROOT / name).parent / target).exists(), target

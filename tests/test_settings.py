@@ -11,7 +11,11 @@ def test_every_variable_works(monkeypatch):
         "host": "0.0.0.0",
         "port": 0,
         "data_dir": Path("elsewhere"),
+        "database_url": "postgresql://db/jobs",
+        "storage_url": "file:///shared",
         "workers": 3,
+        "job_workers": 0,
+        "intake_workers": 2,
         "queue_size": 0,
         "worker_memory_bytes": 2**30,
         "prepared_cache_bytes": 0,
@@ -22,6 +26,14 @@ def test_every_variable_works(monkeypatch):
         "max_entries": 12,
         "default_deadline": 1.5,
         "max_deadline": 2.5,
+        "max_queued_jobs": 5,
+        "job_strikes": 2,
+        "stall_seconds": 3.0,
+        "checkpoint_seconds": 2.0,
+        "idempotency_seconds": 90_000.0,
+        "job_retention": None,
+        "matrix_retention": 60.0,
+        "max_storage_bytes": 2**30,
         "body_timeout": 0.5,
         "shutdown_grace": 0.25,
         "log_level": "warning",
@@ -29,7 +41,7 @@ def test_every_variable_works(monkeypatch):
     }
     assert set(values) == set(Settings.model_fields)
     for name, value in values.items():
-        monkeypatch.setenv(f"SOLVER_SERVICE_{name.upper()}", str(value))
+        monkeypatch.setenv(f"SOLVER_SERVICE_{name.upper()}", "none" if value is None else str(value))
     assert Settings().model_dump() == values
     assert Settings(workers=7).workers == 7
 
@@ -44,6 +56,8 @@ def test_every_variable_works(monkeypatch):
         ({"default_deadline": 10, "max_deadline": 5}, "default_deadline must not exceed max_deadline"),
         ({"log_level": "loud"}, "log_level: must be 'debug', 'info', 'warning' or 'error'"),
         ({"prot": 1}, "prot:"),
+        ({"storage_url": "s3://bucket"}, "storage_url: "),
+        ({"idempotency_seconds": 60}, "idempotency_seconds: must be greater than or equal to 86400"),
     ],
 )
 def test_wrong_values_are_explained(given, message):

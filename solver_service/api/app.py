@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from ..settings import Settings
 from . import errors, openapi
 from .middleware import RequestScope, UnreadBody
-from .routes import health, matrices, methods, solve
+from .routes import health, jobs, matrices, methods, solve
 from .services import Services
 
 DESCRIPTION = """
@@ -20,6 +20,8 @@ Solves consistent sparse linear systems **A x = b** of any shape and rank, and v
 `converged` is only said after the true residual was recomputed on the data as sent.
 
 Send a whole system to `POST /v1/solve`, or store the matrix once with `POST /v1/matrices` and name it by id.
+What takes longer goes to `POST /v1/jobs`: once acknowledged it is never lost, and it can be followed, stopped
+and resumed.
 Errors are `application/problem+json` (RFC 9457) with a stable `code`.
 """
 
@@ -55,7 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     openapi.install(app)
     app.add_middleware(UnreadBody, signal=services.signal)
     app.add_middleware(RequestScope, signal=services.signal)
-    for routes in (solve, matrices, methods, health):
+    for routes in (solve, jobs, matrices, methods, health):
         app.include_router(routes.router)
     return app
 

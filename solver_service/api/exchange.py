@@ -56,7 +56,9 @@ class Exchange:
         self._done = True
         self._tidy()
 
-    async def receive(self, media_type: str, boundary: str, names: frozenset[str]) -> dict[str, Content]:
+    async def receive(
+        self, media_type: str, boundary: str, names: frozenset[str], *, limit: int | None = None
+    ) -> dict[str, Content]:
         """Read the body.
 
         Parameters
@@ -65,6 +67,8 @@ class Exchange:
             Of the body.
         names : frozenset of str
             The parts that may come in a multipart body.
+        limit : int, optional
+            Most bytes, where that is less than usual.
 
         Returns
         -------
@@ -73,6 +77,7 @@ class Exchange:
         """
         settings = self._services.settings
         json_limit = min(settings.max_json_bytes, settings.max_body_bytes)
+        most = json_limit if media_type == JSON else settings.max_body_bytes
         sink = self._sink = (
             MultipartSink(boundary, names, self._new_buffer)
             if media_type == MULTIPART
@@ -81,7 +86,7 @@ class Exchange:
         await read_body(
             self._request,
             sink,
-            limit=json_limit if media_type == JSON else settings.max_body_bytes,
+            limit=min(most, limit or most),
             pause=settings.body_timeout,
             signal=self._services.signal,
         )

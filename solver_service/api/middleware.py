@@ -51,7 +51,8 @@ class RequestScope:
         exchange = _Observed(receive, send, request_id)
         # HEAD is answered as GET; the server leaves out the body.
         method = scope["method"]
-        inner = {**scope, "request_id": request_id, "method": "GET" if method == "HEAD" else method}
+        head = method == "HEAD"
+        inner = {**scope, "request_id": request_id, "method": "GET" if head else method, "head": head}
         structlog.contextvars.bind_contextvars(request_id=request_id)
         began = time.perf_counter()
         try:

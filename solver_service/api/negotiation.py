@@ -12,6 +12,7 @@ from ..errors import NotAcceptableError, UnsupportedMediaTypeError
 
 JSON: Final = "application/json"
 MULTIPART: Final = "multipart/form-data"
+NPY: Final = "application/x-npy"
 NPZ: Final = "application/x-npz"
 OCTETS: Final = "application/octet-stream"
 
@@ -22,8 +23,8 @@ FILE_TYPES: Final = frozenset(
         "application/gzip",
         "application/x-gzip",
         "application/zip",
-        "application/x-npz",
-        "application/x-npy",
+        NPZ,
+        NPY,
         "application/x-www-form-urlencoded",  # what `curl --data-binary` says unless told otherwise
         "text/plain",
         "text/x-matrix-market",
@@ -102,3 +103,9 @@ def _quality(kind: str, ranges: Sequence[tuple[str, float]]) -> float:
         if found:
             return max(found)
     return 0.0
+
+
+def prefers_async(headers: Headers) -> bool:
+    """Whether a Prefer header asks for an answer before the work is done (RFC 7240)."""
+    preferences = ",".join(headers.getlist("prefer")).split(",")
+    return any(item.partition(";")[0].strip().lower() == "respond-async" for item in preferences)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from ..wire.documents import MatrixBody, SystemBody, options_schema
+from ..wire.documents import MatrixBody, ResumeBody, SystemBody, options_schema
 from ..wire.errors import MEDIA_TYPE, PROBLEMS, status_of
 from ..wire.replies import ProblemReply
 from .negotiation import JSON, MULTIPART
@@ -68,7 +68,7 @@ SYSTEM_BODY: Final[dict[str, Any]] = {
                     },
                     "matrix_id": {"type": "string"},
                     "b": {**_FILE, "description": ".npy, Matrix Market or JSON"},
-                    "x0": {**_FILE, "description": "like b"},
+                    "x0": {**_FILE, "description": 'like b, or {"job": "…"}'},
                     "options": options_schema(),
                     "priority": {"type": "integer", "minimum": -10, "maximum": 10},
                     "deadline": {"type": "number", "exclusiveMinimum": 0},
@@ -103,7 +103,75 @@ MATRIX_BODY: Final[dict[str, Any]] = {
     },
 }
 
+RESUME_BODY: Final[dict[str, Any]] = {
+    "required": False,
+    "content": {
+        JSON: {
+            "schema": ResumeBody.model_json_schema(),
+            "examples": {"more work": {"value": {"options": {"max_epochs": 100000}}}},
+        }
+    },
+}
+
+IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "chosen by the client: a retry of the same content with the same key gets the same job",
+}
+
+LAST_EVENT_ID: Final[dict[str, Any]] = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "the id that was seen last: what came after it is sent",
+}
+
+LOCATION: Final[dict[str, Any]] = {
+    "headers": {"Location": {"schema": {"type": "string"}, "description": "the job"}}
+}
+
+PREFER: Final[dict[str, Any]] = {
+    "name": "Prefer",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "`respond-async` makes a job of it (RFC 7240)",
+}
+
 _EVERYWHERE: Final = ("internal",)
+
+READING: Final = (
+    "malformed_json",
+    "malformed_matrix",
+    "malformed_multipart",
+    "request_timeout",
+    "payload_too_large",
+    "unsupported_media_type",
+    "invalid_request",
+    "dimension_mismatch",
+    "index_out_of_range",
+    "non_finite",
+    "resource_limit",
+)
+"""What may be wrong with a body that holds a matrix."""
+
+SYSTEM: Final = (
+    *READING,
+    "matrix_not_found",
+    "job_not_found",
+    "no_solution",
+    "idempotency_conflict",
+    "solution_not_ready",
+    "unknown_method",
+    "method_not_applicable",
+)
+"""What may be wrong with a body that holds a system."""
+
+WORK: Final = ("queue_full", "shutting_down", "worker_lost", "out_of_memory")
+"""What may keep a worker from doing its part."""
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 from pydantic import BaseModel
@@ -19,8 +19,14 @@ def json_response(
     document: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a reply document as a response; times are RFC 3339 in UTC."""
-    content = orjson.dumps(document.model_dump(), option=orjson.OPT_UTC_Z)
-    return Response(content, status, headers, "application/json")
+    return document_response(document.model_dump(), status, headers)
+
+
+def document_response(
+    document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a document of plain values as a response; times are RFC 3339 in UTC."""
+    return Response(orjson.dumps(document, option=orjson.OPT_UTC_Z), status, headers, "application/json")
 
 
 class FileResponse(Response):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 from uuid import uuid4
@@ -19,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ..runner import CannotStartError, prepare
 from ..settings import Settings
 from ..wire.errors import MEDIA_TYPE, problem_document
 from .app import create_app
@@ -27,10 +26,6 @@ logger = structlog.stdlib.get_logger(__name__)
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 _BACKLOG = 2048
-
-
-class CannotStartError(Exception):
-    """The service cannot run here; the text says why."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -150,25 +145,6 @@ def make_server(app: FastAPI, settings: Settings, announce: Callable[[], None]) 
     return Server(uvicorn.Config(app, **options), announce, app.state.services.stop)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the data folder and see whether it can be written.
-
-    Raises
-    ------
-    CannotStartError
-        It cannot.
-    """
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise CannotStartError(
-            f"cannot write to the data folder {folder}: {error.strerror or error}"
-        ) from None
-
-
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until a signal comes.
 
@@ -181,9 +157,9 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     Raises
     ------
     CannotStartError
-        The port is taken or the data folder cannot be written.
+        The port is taken, or folders or database cannot be used.
     """
-    prepare_folder(settings.data_dir)
+    prepare(settings)
     # A request may hold a socket and two files; the usual soft limit of 1,024 is for users of select().
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,23 +1,19 @@
-"""What the handlers work with: settings, pool, store and spool, started and stopped together."""
+"""What the handlers work with: settings, workers, matrices, jobs and spool, started and stopped together."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from starlette.requests import Request
 
-from ..engine import Pool, PoolConfig
-from ..problems.limits import Limits
+from ..engine import Pool
+from ..runner import JOBS, Host
 from ..settings import Settings
 from ..storage import MatrixStore
-from ..tasks.state import TaskConfig, configure
-from ..wire.systems import InputLimits
 from .body import StopSignal
 from .spool import Spool, in_thread
 
-ANSWER_SECONDS = 2.0
-"""Time that a solve has, after its deadline or when asked to stop, to verify and encode its best x."""
+SOLVE, INTAKE = "solve", "intake"
 
 
 class Services:
@@ -29,45 +25,40 @@ class Services:
     """
 
     def __init__(self, settings: Settings) -> None:
-        folder = settings.data_dir.resolve()
         self.settings = settings
         self.signal = StopSignal()
-        self.spool = Spool(folder / "spool")
-        self.store = MatrixStore(folder)
-        config = TaskConfig(
-            data_dir=folder,
-            limits=InputLimits(limits_of(settings), settings.max_json_bytes),
-            cache_bytes=settings.prepared_cache_bytes,
-            default_deadline=settings.default_deadline,
-            max_deadline=settings.max_deadline,
-        )
-        self.pool = Pool(
-            PoolConfig(
-                lanes={"solve": settings.workers, "intake": 1},
-                queue_size=settings.queue_size,
-                grace_seconds=ANSWER_SECONDS,
-                memory_limit_bytes=settings.worker_memory_bytes,
-                preload=("solver_service.tasks.preload",),
-                initializer=partial(configure, config),
-            )
-        )
+        self.spool = Spool(settings.data_dir.resolve() / "spool")
+        jobs = settings.workers if settings.job_workers is None else settings.job_workers
+        # Long jobs must not keep short solves waiting, nor either of them what only wants to be stored.
+        self.host = Host(settings, {SOLVE: settings.workers, JOBS: jobs, INTAKE: settings.intake_workers})
+
+    @property
+    def pool(self) -> Pool:
+        """The worker processes."""
+        return self.host.pool
+
+    @property
+    def store(self) -> MatrixStore:
+        """The stored matrices."""
+        return self.host.store
 
     async def start(self) -> None:
         """Open the spool and start the workers; returns before they are warm."""
         await in_thread(self.spool.open)
-        await self.pool.start()
+        await self.host.start()
 
     async def close(self) -> None:
         """Stop the workers and remove all temporary files."""
         self.stop()
-        await self.pool.close()
+        self.host.stop(0.8 * self.settings.shutdown_grace)  # it may have come while all was starting
+        await self.host.close()
         await in_thread(self.spool.close)
 
     def stop(self) -> None:
         """Begin to stop: running solves answer with what they have, nothing new is taken."""
         if not self.signal.stopping:
             self.signal.stop()
-            self.pool.cancel_running(grace_seconds=0.8 * self.settings.shutdown_grace)
+            self.host.stop(0.8 * self.settings.shutdown_grace)
 
     async def storage_writable(self) -> bool:
         """Whether a matrix could be stored now."""
@@ -78,13 +69,6 @@ class Services:
         settings = self.settings
         allowed = min(settings.default_deadline if seconds is None else seconds, settings.max_deadline)
         return accepted + allowed
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the bounds on matrices and arrays."""
-    return Limits(
-        max_rows=settings.max_rows, max_columns=settings.max_columns, max_entries=settings.max_entries
-    )
 
 
 def services_of(request: Request) -> Services:

@@ -12,7 +12,10 @@ USAGE: Final = 2
 UNAVAILABLE: Final = 3
 """Exit statuses, besides 0 (converged, or done) and 1 (ran but did not converge)."""
 
-COMMANDS: Final[Mapping[str, str]] = {"serve": "solver_service.cli.serve:serve"}
+COMMANDS: Final[Mapping[str, str]] = {
+    "serve": "solver_service.cli.serve:serve",
+    "worker": "solver_service.cli.worker:worker",
+}
 """name → "module:attribute"."""
 
 

@@ -6,13 +6,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
-from pydantic import ValidationError
 
-from ..settings import Settings, explain
-from .main import UNAVAILABLE, USAGE
+from .main import UNAVAILABLE
+from .settings import settings_from
 
 
 @click.command()
@@ -21,9 +19,13 @@ from .main import UNAVAILABLE, USAGE
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for matrices and temporary files.  [default: ./solver-data]",
+    help="Folder for everything that is kept.  [default: ./solver-data]",
 )
-@click.option("--workers", type=int, help="Worker processes.  [default: number of cores]")
+@click.option(
+    "--workers",
+    type=int,
+    help="Worker processes, and as many for jobs.  [default: number of cores]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Tell the address as a JSON object.")
 def serve(
     host: str | None, port: int | None, data_dir: Path | None, workers: int | None, as_json: bool
@@ -34,16 +36,11 @@ def serve(
     can be solved. Logs go to stderr. Every option, and more, can be set by a variable SOLVER_SERVICE_...: see
     the README.
     """
-    given: dict[str, Any] = {"host": host, "port": port, "data_dir": data_dir, "workers": workers}
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        click.echo(explain(error), err=True)
-        sys.exit(USAGE)
+    settings = settings_from(host=host, port=port, data_dir=data_dir, workers=workers)
 
     from .. import log
-    from ..api.server import CannotStartError
     from ..api.server import serve as run
+    from ..runner import CannotStartError
 
     log.configure(settings.log_level, settings.log_format)
 

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import QueueFullError, RequestTimeoutError, ServiceError, ShuttingDownError
+from ..errors import QueueFullError, RequestTimeoutError, ServiceError, ShuttingDownError, WorkerLostError
 from .call import Call
 from .config import LaneStats, PoolConfig
 from .launcher import Launcher
@@ -75,10 +75,17 @@ class Lane:
         seconds = sum(seen) / len(seen) * (len(self._waiting) + 1) / len(self.slots)
         return min(max(math.ceil(seconds), 1), 60)
 
+    @property
+    def unable(self) -> bool:
+        """Whether no worker can be started, though that is tried again and again."""
+        return bool(self.slots) and all(slot.failing for slot in self.slots)
+
     def submit(self, call: Call[Any], task: Callable[..., object], payload: object) -> None:
         """Give the call to an idle slot, or let it wait for one."""
         if call.deadline is not None and call.deadline <= call.submitted:
             raise RequestTimeoutError("the deadline had passed before the work could begin")
+        if self.unable:
+            raise _no_worker()
         slot = next((slot for slot in self.slots if slot.idle), None)
         if slot is None and len(self._waiting) >= self._config.queue_size:
             raise QueueFullError("too many requests are waiting", retry_after=self.retry_after)
@@ -142,12 +149,20 @@ class Lane:
                     call.release()
                 else:
                     slot.assign(call)
+        if self.unable:
+            while self._waiting:
+                call, _ = self._waiting.popitem(last=False)
+                call.fail(_no_worker())
         self._on_change()
 
 
 def shutting_down() -> ServiceError:
     """Return what calls get that are refused because the pool closes."""
     return ShuttingDownError("the service is shutting down")
+
+
+def _no_worker() -> ServiceError:
+    return WorkerLostError("no worker process can be started now", retry_after=10)
 
 
 def _stopped_early() -> ServiceError:

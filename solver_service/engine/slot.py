@@ -24,6 +24,8 @@ from .launcher import Launcher
 from .process import StartError, WorkerProcess
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 10.0
+_HOPELESS = 3
+"""Starts that failed in a row, after which it is said that there is no worker."""
 _PROVEN_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Slot:
         self.call: Call[Any] | None = None
         self.started_at = 0.0
         self.restarts = 0
+        self.failing = False
         self._index = index
         self._config = config
         self._launcher = launcher
@@ -87,8 +90,12 @@ class Slot:
                 failures += 1
                 delay = _delay(failures)
                 logger.error("worker %d did not start, next attempt in %.1f s: %s", self._index, delay, error)
+                if failures >= _HOPELESS:
+                    self.failing = True
+                    self._on_change(None)
                 await asyncio.sleep(delay)
                 continue
+            self.failing = False
             proven = await self._attend(process)
             failures = 0 if proven else failures + 1
             if failures > 1:  # it dies again and again while doing nothing

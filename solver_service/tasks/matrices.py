@@ -11,10 +11,10 @@ from ..methods import sigma_max
 from ..problems.formats import write_matrix
 from ..problems.matrix import Matrix
 from ..problems.properties import MatrixProperties, describe
-from ..storage import MatrixRecord, MatrixStore
+from ..storage import MatrixRecord, MatrixStore, full_disk_reported
 from ..wire.systems import Content, read_any, read_matrix_document
 from . import state
-from .replies import Reply, disk_errors
+from .replies import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def export_matrix(context: TaskContext, request: ExportRequest) -> Reply:
     """Write a stored matrix as an uncompressed ``.npz``."""
     del context
     matrix = state.current().store.open(request.id)
-    with disk_errors():
+    with full_disk_reported():
         write_matrix(matrix, request.reply_path, "npz")
         size = request.reply_path.stat().st_size
     return Reply(request.media_type, request.reply_path, size)

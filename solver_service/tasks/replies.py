@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import OutOfMemoryError
+from ..storage import full_disk_reported
 from ..wire.systems import Content
 
 MESSAGE_BYTES = 1 << 20
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +32,6 @@ def reply_with(content: bytes, media_type: str, path: Path) -> Reply:
     """Return `content` as a reply, through the file `path` if it is large."""
     if len(content) <= MESSAGE_BYTES:
         return Reply(media_type, content, len(content))
-    with disk_errors():
+    with full_disk_reported():
         path.write_bytes(content)
     return Reply(media_type, path, len(content))
-
-
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """Raise `OutOfMemoryError` where the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise OutOfMemoryError("there is no space left on the disk", retry_after=30) from None

@@ -11,11 +11,12 @@ from pathlib import Path
 from ..engine import TaskContext
 from ..methods import Prepared, run
 from ..problems.problem import Problem
+from ..storage import full_disk_reported
 from ..wire.results import Stages, encode_json, write_npz
-from ..wire.systems import Content, System, read_system, read_system_parts
+from ..wire.systems import Content, read_system_content
 from ..wire.validation import in_options
 from . import state
-from .replies import MESSAGE_BYTES, Reply, disk_errors, reply_with
+from .replies import MESSAGE_BYTES, Reply, reply_with
 
 JSON, NPZ = "application/json", "application/x-npz"
 
@@ -47,12 +48,10 @@ def solve(context: TaskContext, request: SolveRequest) -> Reply:
     started = time.monotonic()
     worker = state.current()
     config = worker.config
-    if "body" in request.parts:
-        system = read_system(request.parts["body"], config.limits)
-    else:
-        system = read_system_parts(request.parts, config.limits)
-    prepared = _prepared(system, worker)
-    problem = Problem.build(prepared.matrix, system.b, system.x0)
+    system = read_system_content(request.parts, config.limits)
+    matrix = system.matrix
+    prepared = worker.prepared(matrix) if isinstance(matrix, str) else Prepared(matrix)
+    problem = Problem.build(prepared.matrix, system.b, worker.start(system.x0))
     seconds = min(system.deadline or config.default_deadline, config.max_deadline)
     stages = Stages(parse=time.monotonic() - started, queue=started - context.submitted)
     with in_options():
@@ -70,14 +69,6 @@ def solve(context: TaskContext, request: SolveRequest) -> Reply:
         file = BytesIO()
         write_npz(result, stages, file)
         return reply_with(file.getvalue(), NPZ, request.reply_path)
-    with disk_errors(), request.reply_path.open("xb") as target:
+    with full_disk_reported(), request.reply_path.open("xb") as target:
         write_npz(result, stages, target)
         return Reply(NPZ, request.reply_path, target.tell())
-
-
-def _prepared(system: System, worker: state.WorkerState) -> Prepared:
-    if not isinstance(system.matrix, str):
-        return Prepared(system.matrix)
-    id_ = system.matrix
-    worker.store.get(id_)  # it may have been deleted since it was cached
-    return worker.cache.get(id_, lambda: Prepared(worker.store.open(id_)))

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from ..jobs import solution_name
 from ..methods import Prepared
-from ..storage import MatrixStore
+from ..storage import JobFiles, MatrixStore
+from ..storage.database import JobTable, open_engine
+from ..wire.arrays import FloatArray
+from ..wire.documents import JobStart
 from ..wire.systems import InputLimits
 
 
@@ -19,19 +24,25 @@ class TaskConfig:
     Parameters
     ----------
     data_dir : Path
-        Folder of the matrix store.
+        Folder of the matrix store and of the files of jobs.
+    database_url : str
+        Where the jobs are on record.
     limits : InputLimits
     cache_bytes : int
         Memory for prepared matrices.
     default_deadline, max_deadline : float
         Seconds from acceptance to answer.
+    checkpoint_seconds : float
+        Least seconds between two saves of the state of a job.
     """
 
     data_dir: Path
+    database_url: str
     limits: InputLimits
     cache_bytes: int
     default_deadline: float
     max_deadline: float
+    checkpoint_seconds: float = 5.0
 
 
 _MOST_ENTRIES = 128
@@ -68,13 +79,37 @@ class PreparedCache:
             total -= entry.nbytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WorkerState:
     """All of it."""
 
     config: TaskConfig
     store: MatrixStore
+    files: JobFiles
     cache: PreparedCache
+
+    @cached_property
+    def jobs(self) -> JobTable:
+        """The record of jobs, for the few tasks that look into it."""
+        return JobTable(open_engine(self.config.database_url))
+
+    def prepared(self, matrix_id: str) -> Prepared:
+        """Return a stored matrix, prepared as far as earlier tasks have needed it."""
+        self.store.get(matrix_id)  # it may have been deleted since it was cached
+        self.store.touch(matrix_id)
+        return self.cache.get(matrix_id, lambda: Prepared(self.store.open(matrix_id)))
+
+    def start(self, x0: FloatArray | JobStart | None) -> FloatArray | None:
+        """Return the numbers of `x0`, which may name a job.
+
+        Raises
+        ------
+        JobNotFoundError, SolutionNotReadyError, NoSolutionError
+        """
+        if not isinstance(x0, JobStart):
+            return x0
+        job = self.jobs.get(x0.job)
+        return self.files.folder(job.id).read_solution(solution_name(job))[0]
 
 
 _current: WorkerState | None = None
@@ -83,7 +118,8 @@ _current: WorkerState | None = None
 def configure(config: TaskConfig) -> None:
     """Prepare this process for tasks. The pool's initializer."""
     global _current  # one worker, one state
-    _current = WorkerState(config, MatrixStore(config.data_dir), PreparedCache(config.cache_bytes))
+    folder = config.data_dir
+    _current = WorkerState(config, MatrixStore(folder), JobFiles(folder), PreparedCache(config.cache_bytes))
 
 
 def current() -> WorkerState:

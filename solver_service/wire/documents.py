@@ -89,11 +89,16 @@ def any_matrix(value: object) -> InlineMatrix | StoredMatrix:
     return StoredMatrix.model_validate(value) if "id" in value else inline_matrix(value)
 
 
+class JobStart(Document):
+    """The solution of a job, as where to start."""
+
+    job: Annotated[str, Field(max_length=100)]
+
+
 def start(value: object) -> Any:
-    """Read `x0`."""
+    """Read `x0`: numbers, or a reference to the job whose x is meant."""
     if isinstance(value, dict) and "job" in value:
-        message = "cannot be taken from a job: this version keeps no jobs; send the numbers themselves"
-        refuse("invalid_request", message)
+        return JobStart.model_validate(value)
     return None if value is None else float_array(value)
 
 
@@ -175,7 +180,10 @@ class SystemBody(Document):
         Any,
         PlainValidator(start),
         WithJsonSchema(
-            {"description": "where to start, like b but with n entries", "type": ["array", "null"]}
+            {
+                "description": "where to start, like b but with n entries; or the x of a job",
+                "anyOf": [{"type": "array"}, JobStart.model_json_schema(), {"type": "null"}],
+            }
         ),
     ] = None
     priority: Priority = 0
@@ -183,6 +191,40 @@ class SystemBody(Document):
     options: Annotated[Any, PlainValidator(http_options), WithJsonSchema(options_schema())] = Field(
         default_factory=lambda: http_options({})
     )
+
+
+RESUMABLE = frozenset({"max_epochs", "time_limit", "rtol", "atol"})
+"""Options that may change when a job is resumed: its state belongs to all others."""
+
+
+def resume_options(value: object) -> Any:
+    """Read the options to change."""
+    if not isinstance(value, Mapping):
+        refuse("invalid_request", "must be an object")
+    for name in value:
+        if name not in RESUMABLE:
+            message = f"cannot be changed by resuming; {', '.join(sorted(RESUMABLE))} can"
+            refuse("invalid_request", message, f".{name[:80]}")
+    options = http_options(value)
+    return {name: getattr(options, name) for name in value}
+
+
+def _resume_schema() -> dict[str, Any]:
+    everything = options_schema()
+    properties = {name: dict(everything["properties"][name]) for name in sorted(RESUMABLE)}
+    for schema in properties.values():
+        del schema["default"]  # what is not given stays as it was
+    return {**everything, "properties": properties}
+
+
+class ResumeBody(Document):
+    """How to go on with a job that has ended."""
+
+    options: Annotated[Any, PlainValidator(resume_options), WithJsonSchema(_resume_schema())] = Field(
+        default_factory=dict
+    )
+    priority: Priority | None = None
+    deadline: Deadline | None = None
 
 
 class ScalarFields(Document):

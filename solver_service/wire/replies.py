@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..jobs import State
 from ..methods.result import Forecast, HistoryPoint, Parameters, Phase, Status, Timings, WorstEquation
 
 Vector = list[float]
@@ -18,16 +19,21 @@ class Reply(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class CertificateReply(Reply):
-    """Proof that ‖b − Ax‖ ≥ bound for all ‖x‖ ≤ radius: Aᵀy ≈ 0, bᵀy ≠ 0."""
+class BoundReply(Reply):
+    """What is proven: ‖b − Ax‖ ≥ bound for all ‖x‖ ≤ radius."""
 
-    y: Vector
     bound: float
     radius: float
 
 
-class ColumnReply(Reply):
-    """The result of one right-hand side."""
+class CertificateReply(BoundReply):
+    """The proof of it: Aᵀy ≈ 0, bᵀy ≠ 0."""
+
+    y: Vector
+
+
+class Diagnostics(Reply):
+    """How a solve went."""
 
     status: Status
     converged: bool
@@ -47,8 +53,13 @@ class ColumnReply(Reply):
     minimum_norm: bool | None
     forecast: Forecast | None
     error_estimate: float | None
-    certificate: CertificateReply | None
     worst_equations: list[WorstEquation] | None
+
+
+class ColumnReply(Diagnostics):
+    """The result of one right-hand side."""
+
+    certificate: CertificateReply | None
 
 
 class ResultReply(ColumnReply):
@@ -56,6 +67,92 @@ class ResultReply(ColumnReply):
 
     x: Annotated[Vector | list[Vector], Field(description="n numbers, or n rows of k")]
     columns: list[ColumnReply] | None
+
+
+class ColumnSummary(Diagnostics):
+    """The result of one right-hand side without the numbers."""
+
+    certificate: BoundReply | None
+
+
+class ResultSummary(ColumnSummary):
+    """A result without the numbers: those of x and of a certificate's y are in the solution."""
+
+    columns: list[ColumnSummary] | None
+
+
+class SolutionReply(Reply):
+    """The solution of a job."""
+
+    x: Annotated[Vector | list[Vector], Field(description="n numbers, or n rows of k")]
+    certificate: CertificateReply | None
+
+
+class ProgressReply(Reply):
+    """How far a running solve is; the residual was measured, the rest extrapolates its decay."""
+
+    iterations: int
+    epochs: float
+    seconds: Annotated[float, Field(description="of solving, over all attempts")]
+    relative_residual: float
+    expected_iterations: Annotated[float | None, Field(description="in all")]
+    eta_seconds: Annotated[float | None, Field(description="from now")]
+    eta_low: float | None
+    eta_high: float | None
+    will_miss_deadline: Annotated[
+        bool | None, Field(description="whether deadline or time_limit will come first; null: not known")
+    ]
+
+
+class ErrorReply(Reply):
+    """Why a job failed."""
+
+    code: str
+    detail: str
+
+
+class LinksReply(Reply):
+    """Where to go from a job."""
+
+    self: str
+    solution: str
+    events: str
+    cancel: str
+    resume: str
+    matrix: str
+
+
+class JobItem(Reply):
+    """A job as lists show it."""
+
+    id: str
+    state: State
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempts: Annotated[int, Field(description="how often a worker has taken it up")]
+    priority: int
+    deadline: float | None
+    queue_position: Annotated[int | None, Field(description="1: next; null unless queued")]
+    matrix: Annotated[str, Field(description="id of the stored matrix")]
+    options: dict[str, Any]
+    resumed_from: str | None
+    progress: ProgressReply | None
+    error: ErrorReply | None
+    links: LinksReply
+
+
+class JobReply(JobItem):
+    """A job."""
+
+    result: Annotated[ResultSummary | None, Field(description="without x and certificate.y")]
+
+
+class JobPage(Reply):
+    """Some of the jobs, newest first."""
+
+    items: list[JobItem]
+    next_cursor: str | None
 
 
 class PropertiesReply(Reply):

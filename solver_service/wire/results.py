@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 import numpy as np
 import orjson
 
-from ..methods.result import Certificate, ColumnResult, Result
+from ..methods.result import Certificate, ColumnResult, FloatArray, Result
 
 _COMMON = (
     "residual_norm",
@@ -30,9 +31,9 @@ _TAIL = ("advice", "minimum_norm", "forecast", "error_estimate")
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Seconds spent before the solve: reading the body, and waiting for a worker."""
+    """Seconds spent before the solve: reading the body (None: not in this call), and waiting for a worker."""
 
-    parse: float
+    parse: float | None
     queue: float
 
 
@@ -41,6 +42,21 @@ def encode_json(result: Result, stages: Stages) -> bytes:
     began = time.perf_counter()
     x = orjson.Fragment(_dumps(np.ascontiguousarray(result.x)))
     return _dumps({"x": x, **_document(result, stages, time.perf_counter() - began)})
+
+
+def encode_summary(result: Result, stages: Stages) -> bytes:
+    """Write the document without `x`, and certificates without their `y`."""
+    document = _document(result, stages, 0.0)
+    document["timings"]["encode"] = None
+    for body in (document, *(document["columns"] or ())):
+        if body["certificate"] is not None:
+            del body["certificate"]["y"]
+    return _dumps(document)
+
+
+def encode_solution(x: FloatArray, certificate: Mapping[str, Any] | None) -> bytes:
+    """Write ``{"x", "certificate"}``."""
+    return _dumps({"x": np.ascontiguousarray(x), "certificate": certificate})
 
 
 def write_npz(result: Result, stages: Stages, file: IO[bytes]) -> None:
@@ -60,7 +76,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _document(result: Result, stages: Stages, encode: float) -> dict[str, Any]:
     timings = asdict(result.timings) | {"parse": stages.parse, "queue": stages.queue, "encode": encode}
-    timings["total"] += stages.parse + stages.queue + encode
+    timings["total"] += (stages.parse or 0.0) + stages.queue + encode
     columns = None if result.columns is None else [_body(column) for column in result.columns]
     return {**_body(result), "timings": timings, "columns": columns}
 

@@ -19,6 +19,7 @@ from .arrays import FloatArray
 from .documents import (
     CooMatrix,
     InlineMatrix,
+    JobStart,
     MatrixBody,
     ScalarFields,
     StartBody,
@@ -47,14 +48,24 @@ class InputLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class System:
-    """A request to solve. `matrix` is the id of a stored one or the matrix itself; `b` is still unchecked."""
+    """A request to solve. `matrix` is the id of a stored one or the matrix itself; `b` is still unchecked.
+
+    `x0` may name a job whose solution is meant.
+    """
 
     matrix: str | Matrix
     b: FloatArray
-    x0: FloatArray | None
+    x0: FloatArray | JobStart | None
     options: Options
     priority: int
     deadline: float | None
+
+
+def read_system_content(parts: Mapping[str, Content], limits: InputLimits) -> System:
+    """Read a system from the parts of a multipart body, or from a JSON body under the name ``body``."""
+    if "body" in parts:
+        return read_system(parts["body"], limits)
+    return read_system_parts(parts, limits)
 
 
 def read_system(body: Content, limits: InputLimits) -> System:
@@ -89,7 +100,7 @@ def read_system_parts(parts: Mapping[str, Content], limits: InputLimits) -> Syst
     return System(
         matrix=_text(parts["matrix_id"]) if "matrix_id" in parts else read_any(parts["matrix"], limits),
         b=_array(parts["b"], limits, "b"),
-        x0=_array(parts["x0"], limits, "x0") if "x0" in parts else None,
+        x0=_start(parts["x0"], limits) if "x0" in parts else None,
         options=fields.options,
         priority=fields.priority,
         deadline=fields.deadline,
@@ -120,10 +131,15 @@ def build_matrix(document: InlineMatrix, limits: Limits) -> Matrix:
 
 def _array(content: Content, limits: InputLimits, field: str) -> FloatArray:
     if _looks_like_json(content):
-        kind = StartBody if field == "x0" else VectorBody
-        array: FloatArray = parse_json(kind, _json(content, limits, field), field).root
-        return array
+        return parse_json(VectorBody, _json(content, limits, field), field).root
     return read_array(content, limits.problem, field=field)
+
+
+def _start(content: Content, limits: InputLimits) -> FloatArray | JobStart | None:
+    if _looks_like_json(content):
+        start: FloatArray | JobStart | None = parse_json(StartBody, _json(content, limits, "x0"), "x0").root
+        return start
+    return read_array(content, limits.problem, field="x0")
 
 
 def _scalar(content: Content, limits: InputLimits, field: str) -> object:

@@ -13,7 +13,7 @@ import random
 import struct
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.io import mmwrite
@@ -37,7 +37,7 @@ class Hostile:
     name: str
     method: str = "POST"
     path: str = "/v1/solve"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | bytes] = field(default_factory=dict)
     body: bytes = b""
     may_succeed: bool = False
     raw: bytes | None = None
@@ -56,6 +56,15 @@ def all_requests(seed: int) -> list[Hostile]:
         *wrong_multipart(),
         *wrong_addresses(),
         *wrong_http(),
+        *wrong_jobs(),
+    ]
+    # What is no system is no job either; of the headers, some concern only the answer of a solve.
+    table += [
+        replace(hostile, name=f"as a job: {hostile.name}", path="/v1/jobs")
+        for hostile in table
+        if (hostile.method, hostile.path, hostile.raw, hostile.may_succeed)
+        == ("POST", "/v1/solve", None, False)
+        and not hostile.name.startswith("header: ")
     ]
     generator.shuffle(table)
     return table
@@ -403,7 +412,9 @@ def wrong_multipart() -> Iterator[Hostile]:
 
 def wrong_addresses() -> Iterator[Hostile]:
     paths = [
-        "/", "//", "/v1", "/v1/", "/v2/solve", "/v1/solve/", "/v1/jobs", "/v1/jobs/1", "/metrics",
+        "/", "//", "/v1", "/v1/", "/v2/solve", "/v1/solve/", "/v1/jobs/", "/v1/jobs/1", "/metrics",
+        "/v1/jobs/..%2f..%2fmatrices", "/v1/jobs/%00", "/v1/jobs/%ff%fe/solution", "/v1/jobs/job_" + "0" * 32, "/v1/jobs/" + "a" * 8000,
+        "/v1/jobs?state=", "/v1/jobs?cursor=%00%ff", "/v1/jobs?limit=0", "/v1/jobs/job_x?wait=nan", "/v1/jobs/job_x?wait=1e9", "/v1/jobs/job_x/events",
         "/.git/config", "/v1/matrices/", "/v1/matrices/../../etc/passwd", "/v1/matrices/%2e%2e%2f%2e%2e%2fetc%2fpasswd",
         "/v1/matrices/..%5c..", "/v1/matrices/%00", "/v1/matrices/%ff%fe", "/v1/matrices/mat_x/content",
         "/v1/matrices/" + "a" * 8000, "/v1/matrices/..%2fspool/content", "/v1/matrices/mat_" + "0" * 32,
@@ -412,11 +423,39 @@ def wrong_addresses() -> Iterator[Hostile]:
     ]  # fmt: skip
     for path in paths:
         yield Hostile(f"GET {path[:40]}", method="GET", path=path)
-    for path in paths[10:20]:
+    for path in paths[6:30]:
         yield Hostile(f"DELETE {path[:40]}", method="DELETE", path=path)
     for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
-        for path in ("/v1/solve", "/v1/matrices", "/health/live", "/v1/methods"):
+        for path in ("/v1/solve", "/v1/jobs", "/v1/matrices", "/health/live", "/v1/methods"):
             yield Hostile(f"{method} {path}", method=method, path=path)
+
+
+def wrong_jobs() -> Iterator[Hostile]:
+    good = as_json({"matrix": COO, "b": B})
+    keys = {"empty": "", "long": "k" * 256, "not ASCII": "schlüssel", "control": "a\tb"}
+    for name, key in keys.items():
+        headers = {**JSON, "Idempotency-Key": key.encode()}
+        yield Hostile(f"key: {name}", path="/v1/jobs", headers=headers, body=good)
+    missing = "/v1/jobs/job_" + "0" * 32
+    for name, body in {
+        "nothing": b"",
+        "words": b"now",
+        "a list": b"[]",
+        "another method": as_json({"options": {"method": "cg"}}),
+        "NaN": b'{"options": {"rtol": NaN}}',
+        "large": as_json({"options": {"rtol": "9" * 100_000}}),
+    }.items():
+        for call in ("resume", "cancel"):
+            yield Hostile(f"{call}: {name}", path=f"{missing}/{call}", headers=JSON, body=body)
+    for start in (
+        {"job": ""},
+        {"job": "job_" + "0" * 32},
+        {"job": "../../etc"},
+        {"job": "\u0000"},
+        {"job": None},
+    ):
+        body = as_json({"matrix": COO, "b": B, "x0": start})
+        yield Hostile(f"x0 from {start}", headers=JSON, body=body)
 
 
 def wrong_http() -> Iterator[Hostile]:

@@ -20,6 +20,12 @@ def test_every_call_is_described(client):
     paths = client.get("/openapi.json").json()["paths"]
     assert set(paths) == {
         "/v1/solve",
+        "/v1/jobs",
+        "/v1/jobs/{id}",
+        "/v1/jobs/{id}/solution",
+        "/v1/jobs/{id}/events",
+        "/v1/jobs/{id}/cancel",
+        "/v1/jobs/{id}/resume",
         "/v1/matrices",
         "/v1/matrices/{id}",
         "/v1/matrices/{id}/content",

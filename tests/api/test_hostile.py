@@ -107,6 +107,9 @@ def test_the_service_stands(target, table, system, wait_until):
     wait_until(lambda: not target.spooled())
     with target.client() as client:
         assert client.get("/v1/matrices").json() == {"items": [], "next_cursor": None}
+        assert client.get("/v1/jobs").json() == {"items": [], "next_cursor": None}
+    assert [path for folder in ("jobs", "staging") for path in (target.data_dir / folder).iterdir()] == []
+    with target.client() as client:
         assert client.get("/health/ready").status_code == 200
         good = client.post("/v1/solve", json=system).json()
     assert good["converged"] is True

@@ -54,8 +54,10 @@ def test_paths_are_logged_harmlessly(client, logged):
     ("method", "path", "status", "code"),
     [
         ("GET", "/", 404, "not_found"),
-        ("GET", "/v1/jobs", 404, "not_found"),
-        ("POST", "/v1/jobs", 404, "not_found"),
+        ("GET", "/v1/jobs/job_x", 404, "job_not_found"),
+        ("POST", "/v1/jobs", 415, "unsupported_media_type"),
+        ("GET", "/v1/jobs?state=lost", 422, "invalid_request"),
+        ("GET", "/v1/jobs/job_x?wait=61", 422, "invalid_request"),
         ("GET", "/metrics", 404, "not_found"),
         ("GET", "/v1/solve/", 404, "not_found"),
         ("GET", "/v1/solve", 405, "method_not_allowed"),
@@ -137,6 +139,14 @@ def test_every_call_is_there(schema):
     calls = {(method, path) for path, methods in schema["paths"].items() for method in methods}
     assert calls == {
         ("post", "/v1/solve"),
+        ("post", "/v1/jobs"),
+        ("get", "/v1/jobs"),
+        ("get", "/v1/jobs/{id}"),
+        ("delete", "/v1/jobs/{id}"),
+        ("get", "/v1/jobs/{id}/solution"),
+        ("get", "/v1/jobs/{id}/events"),
+        ("post", "/v1/jobs/{id}/cancel"),
+        ("post", "/v1/jobs/{id}/resume"),
         ("post", "/v1/matrices"),
         ("get", "/v1/matrices"),
         ("get", "/v1/matrices/{id}"),

@@ -128,10 +128,6 @@ def test_the_deadline_ends_the_solve_with_the_best_x(client, endless):
     assert result["timings"]["total"] < 2.0
 
 
-def test_prefer_is_ignored_until_there_are_jobs(client, system):
-    assert client.post("/v1/solve", json=system, headers={"Prefer": "respond-async"}).status_code == 200
-
-
 @pytest.mark.parametrize(
     ("change", "status", "code", "field"),
     [

@@ -107,10 +107,10 @@ def test_killing_the_server_ends_its_workers(tmp_path):
     with serve(tmp_path) as (process, url), httpx2.Client(base_url=url, trust_env=False) as client:
         wait_until(lambda: ready(client))
         family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) == 3  # the fork server, one that solves, one that takes matrices in
+        assert len(family) == 4  # the fork server, one that solves, one for jobs, one that takes things in
         process.kill()
         gone, alive = psutil.wait_procs(family, timeout=5)
-        assert (len(gone), alive) == (3, [])
+        assert (len(gone), alive) == (4, [])
 
 
 def test_logs_are_json_lines_and_options_beat_variables(tmp_path):

@@ -171,6 +171,10 @@ def refuse_to_start() -> None:
         raise RuntimeError("no device")
 
 
+def refuse_always() -> None:
+    raise RuntimeError("never")
+
+
 def start_never() -> NoReturn:
     while True:
         time.sleep(1)

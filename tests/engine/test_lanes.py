@@ -128,3 +128,16 @@ async def test_a_stopped_worker_of_one_lane_holds_up_no_other(pool, eventually):
     finally:
         os.kill(pid, signal.SIGCONT)
     assert await stuck.answer() == 1
+
+
+async def test_nobody_waits_where_no_worker_can_start():
+    config = PoolConfig(lanes={"main": 2}, initializer=tasks.refuse_always, queue_size=4)
+    async with Pool(config) as pool:
+        began = time.monotonic()
+        with pytest.raises(WorkerLostError) as caught:
+            await pool.run(tasks.echo, 1, lane="main", deadline=time.monotonic() + 60)
+        assert caught.value.retry_after == 10
+        assert time.monotonic() - began < 20
+        with pytest.raises(WorkerLostError):
+            pool.submit(tasks.echo, 1, lane="main")
+        assert pool.stats.queued == 0

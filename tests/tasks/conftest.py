@@ -19,7 +19,8 @@ def worker(tmp_path, monkeypatch):
     """The state of this process as a worker."""
     monkeypatch.setattr(state, "_current", None)
     limits = InputLimits(Limits(), 10_000_000)
-    state.configure(state.TaskConfig(tmp_path, limits, 2**20, 60.0, 3600.0))
+    url = f"sqlite:///{tmp_path / 'jobs.sqlite3'}"
+    state.configure(state.TaskConfig(tmp_path, url, limits, 2**20, 60.0, 3600.0))
     return state.current()
 
 

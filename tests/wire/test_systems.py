@@ -19,6 +19,7 @@ from solver_service.errors import (
 )
 from solver_service.methods.options import Options
 from solver_service.problems.limits import Limits
+from solver_service.wire.documents import JobStart
 from solver_service.wire.systems import InputLimits, read_any, read_system, read_system_parts
 
 LIMITS = InputLimits(Limits(max_rows=1000, max_columns=1000, max_entries=10_000), 1_000_000)
@@ -115,7 +116,8 @@ def test_the_last_of_two_equal_keys_wins():
         (system(b=[1, 2, None]), ["b[2]"]),
         (system(b={"base64": "", "dtype": ">f8"}), ["b.dtype"]),
         (system(b={"base64": 1}), ["b.base64", "b.dtype"]),
-        (system(x0={"job": "job_1"}), ["x0"]),
+        (system(x0={"job": 1}), ["x0.job"]),
+        (system(x0={"job": "job_1", "column": 0}), ["x0.column"]),
         (system(priority=11), ["priority"]),
         (system(priority=1.0), ["priority"]),
         (system(priority=True), ["priority"]),
@@ -147,9 +149,10 @@ def test_the_message_about_a_matrix_says_what_there_is():
         read(system(matrix={"data": [1]}))
 
 
-def test_the_message_about_a_job_says_why():
-    with pytest.raises(InvalidInputError, match="keeps no jobs"):
-        read(system(x0={"job": "job_1"}))
+def test_a_start_may_be_named_by_its_job():
+    assert read(system(x0={"job": "job_1"})).x0 == JobStart(job="job_1")
+    parts = {"matrix_id": b"m", "b": b"[1]", "x0": b'{"job": "job_1"}'}
+    assert read_system_parts(parts, LIMITS).x0 == JobStart(job="job_1")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +282,7 @@ def test_a_part_may_name_a_stored_matrix():
         ({"matrix_id": b"m", "b": b"[1]", "priority": b'"1"'}, InvalidInputError),
         ({"matrix_id": b"m", "b": b"[1]", "deadline": b"NaN"}, NonFiniteError),
         ({"matrix_id": b"m", "b": b"[1]", "deadline": b"soon"}, MalformedJsonError),
-        ({"matrix_id": b"m", "b": b"[1]", "x0": b'{"job": "j"}'}, InvalidInputError),
+        ({"matrix_id": b"m", "b": b"[1]", "x0": b'{"job": 1}'}, InvalidInputError),
     ],
 )
 def test_wrong_parts(parts, kind):

@@ -13,10 +13,11 @@ from ...tasks.matrices import ExportRequest, StoreRequest, export_matrix, store_
 from ...wire.replies import MatrixPage, MatrixReply, PropertiesReply
 from ..exchange import Exchange
 from ..negotiation import FILE_TYPES, JSON, MULTIPART, NPZ, OCTETS, accept_of, choose, media_type
-from ..openapi import MATRIX_BODY, problems
+from ..openapi import MATRIX_BODY, READING, WORK, problems
 from ..responses import json_response
-from ..services import services_of
+from ..services import INTAKE, services_of
 from ..spool import in_thread
+from ..submission import done
 
 router = APIRouter(prefix="/v1/matrices", tags=["matrices"])
 
@@ -34,23 +35,7 @@ PARTS = frozenset({"matrix"})
             "model": MatrixReply,
             "description": "The same content was stored before; its first name stays",
         },
-        **problems(
-            "malformed_json",
-            "malformed_matrix",
-            "malformed_multipart",
-            "request_timeout",
-            "payload_too_large",
-            "unsupported_media_type",
-            "invalid_request",
-            "dimension_mismatch",
-            "index_out_of_range",
-            "non_finite",
-            "resource_limit",
-            "queue_full",
-            "shutting_down",
-            "worker_lost",
-            "out_of_memory",
-        ),
+        **problems(*READING, *WORK),
     },
     openapi_extra={"requestBody": MATRIX_BODY},
 )
@@ -74,7 +59,7 @@ async def store(
         stored = await exchange.run(
             store_matrix,
             StoreRequest(content, name, must_be_json=kind == JSON),
-            lane="intake",
+            lane=INTAKE,
             deadline=services.due(accepted, services.settings.max_deadline),
             stop_on_hang_up=False,
         )
@@ -117,8 +102,9 @@ async def show(request: Request, id: str) -> Response:  # noqa: A002  # its name
     responses=problems("matrix_not_found", "matrix_in_use"),
 )
 async def delete(request: Request, id: str) -> Response:  # noqa: A002
-    """Solves that are running with it are not disturbed."""
-    await in_thread(services_of(request).store.delete, id)
+    """Refused while a job needs it. Solves that are running with it are not disturbed."""
+    services = services_of(request)
+    await done(services.host.table.remove_matrix(id, lambda: services.store.take_away(id)))
     return Response(status_code=204)
 
 
@@ -128,14 +114,7 @@ async def delete(request: Request, id: str) -> Response:  # noqa: A002
     response_class=Response,
     responses={
         200: {"content": {NPZ: {"schema": {"type": "string", "format": "binary"}}}},
-        **problems(
-            "matrix_not_found",
-            "not_acceptable",
-            "queue_full",
-            "shutting_down",
-            "worker_lost",
-            "out_of_memory",
-        ),
+        **problems(*WORK, "matrix_not_found", "not_acceptable"),
     },
 )
 async def content(request: Request, id: str) -> Response:  # noqa: A002
@@ -147,7 +126,7 @@ async def content(request: Request, id: str) -> Response:  # noqa: A002
         reply = await exchange.run(
             export_matrix,
             ExportRequest(id, wanted, exchange.reply_path),
-            lane="intake",
+            lane=INTAKE,
             deadline=services.due(accepted, None),
         )
         return await exchange.respond(reply, {"Content-Disposition": f'attachment; filename="{id}.npz"'})
