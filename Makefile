@@ -3,7 +3,7 @@
 # BENCH=full make bench ARGS=solvers     measures everything, for an hour or two
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint bench lock clean
+.PHONY: help run serve test chaos lint bench lock clean
 .NOTPARALLEL:
 
 ARGS ?=
@@ -14,7 +14,7 @@ PY := .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # pip's chatter is shown only if it fails.
 QUIETLY = > .venv/setup.log 2>&1 || { cat .venv/setup.log >&2; exit 1; }
-BENCHMARKS := fused_pass http_overhead upload_latency momentum solvers parallelization
+BENCHMARKS := fused_pass http_overhead upload_latency jobs cancellation checkpoints momentum solvers parallelization
 USABLE = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
 help:  ## say what there is to make
@@ -28,6 +28,9 @@ serve: .venv/demo.stamp  ## start the service and keep serving (ARGS="--port 808
 
 test: .venv/dev.stamp  ## run the tests (ARGS="-k formats")
 	@$(PY) -m pytest $(ARGS)
+
+chaos: .venv/dev.stamp  ## kill servers and workers 100 times on each database (ARGS="-k sqlite", CHAOS_SEED=1)
+	@CHAOS_KILLS=$${CHAOS_KILLS:-100} $(PY) -m pytest -s tests/chaos $(ARGS)
 
 lint: .venv/dev.stamp .venv/hadolint.stamp  ## ruff, mypy, import contracts, hadolint
 	@.venv/bin/ruff check .
