@@ -14,6 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+from scipy.sparse import csr_array, load_npz, random_array
+
 PACKAGES = ("solver-service", "numpy", "scipy", "numba", "fastapi", "uvicorn")
 
 
@@ -101,3 +104,13 @@ def example(name: str) -> ModuleType:
     """Import a module of the examples' folder."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
     return importlib.import_module(name)
+
+
+def fan_beam() -> tuple[str, csr_array]:
+    """Take ct_fan_128 where it is, else a random matrix of its size."""
+    folder = matrices()
+    if folder is not None:
+        return "ct_fan_128", csr_array(load_npz(folder / "ct_fan_128.npz"))
+    rng = np.random.default_rng(0)
+    A = random_array((23_000, 16_384), density=0.008, rng=rng, data_sampler=rng.standard_normal)
+    return "random 23000 x 16384", csr_array(A)
