@@ -31,6 +31,7 @@
             ├── QueueFullError       queue_full
             ├── ShuttingDownError    shutting_down
             ├── WorkerLostError      worker_lost
+            │   └── NoWorkerError    worker_lost
             └── OutOfMemoryError     out_of_memory
                 └── DiskFullError    out_of_memory
 
@@ -251,6 +252,10 @@ class WorkerLostError(UnavailableError):
     """The process that worked on this request died; only this request is affected."""
 
     code = "worker_lost"
+
+
+class NoWorkerError(WorkerLostError):
+    """No worker process can be started, though that is tried again and again."""
 
 
 class OutOfMemoryError(UnavailableError):

@@ -102,7 +102,11 @@ async def done(future: Future[T]) -> T:
     try:
         return await asyncio.shield(waiting)
     except asyncio.CancelledError:
-        await asyncio.wait([waiting])
+        while not waiting.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([waiting])
+        if not waiting.cancelled():
+            waiting.exception()  # seen, so that asyncio does not complain
         raise
 
 

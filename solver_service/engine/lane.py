@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import QueueFullError, RequestTimeoutError, ServiceError, ShuttingDownError, WorkerLostError
+from ..errors import NoWorkerError, QueueFullError, RequestTimeoutError, ServiceError, ShuttingDownError
 from .call import Call
 from .config import LaneStats, PoolConfig
 from .launcher import Launcher
@@ -162,7 +162,7 @@ def shutting_down() -> ServiceError:
 
 
 def _no_worker() -> ServiceError:
-    return WorkerLostError("no worker process can be started now", retry_after=10)
+    return NoWorkerError("no worker process can be started now", retry_after=10)
 
 
 def _stopped_early() -> ServiceError:

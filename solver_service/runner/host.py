@@ -23,6 +23,8 @@ GRACE_SECONDS = 2.0
 
 JOBS = "jobs"
 
+_CLOSE_SECONDS = 8.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -109,7 +111,11 @@ class Host:
         if self._sweeper is None:
             return
         await self._sweeper.close()
-        await self.runner.close()
+        closing = asyncio.create_task(self.runner.close())
+        await asyncio.wait([closing], timeout=self.settings.shutdown_grace + _CLOSE_SECONDS)
+        if not closing.done():  # the database does not answer: it is given up, and with it who waits for it
+            await asyncio.to_thread(self.table.close)
+        await closing
         await self.feed.close()
         await self.pool.close()
         await asyncio.to_thread(self.table.close)

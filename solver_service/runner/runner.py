@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from ..engine import Call, Pool
 from ..errors import (
     DiskFullError,
+    NoWorkerError,
     OutOfMemoryError,
     QueueFullError,
     RequestTimeoutError,
@@ -35,7 +36,8 @@ _POLL = 0.25
 _WATCH = 0.1
 _RETRY = 1.0
 _SETTLE_SECONDS = 60.0
-_FULL_SECONDS = 5.0
+_WANT_SECONDS = 5.0
+"""How long to wait for space on the disk, or for a worker."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _INTERNAL = "something went wrong here; the log has the cause"
 
@@ -168,7 +170,7 @@ class Runner:
             running = self._running[job.claim] = Running(job)
             task = asyncio.create_task(self._see_through(running))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._seen_through)
             self.look()
             self._feed.poke()
 
@@ -221,14 +223,14 @@ class Runner:
             outcome = await self._run(running)
         except ShuttingDownError:
             await self._give_back(running, strike=False)
-        except DiskFullError:
-            logger.error("job %s cannot be ended, as there is no space on the disk; trying again", job.id)
-            await self._pause(_FULL_SECONDS)
+        except (DiskFullError, NoWorkerError) as error:
+            logger.error("job %s cannot go on now, and is tried again later: %s", job.id, error)
+            await self._pause(running, _WANT_SECONDS)
             await self._give_back(running, strike=False)
         except WorkerLostError:
             logger.warning("job %s has lost its worker in attempt %d", job.id, job.attempts)
             # A machine that is short of memory kills many in a row: give it time.
-            await self._pause(min(_FIRST_PAUSE * 2.0**job.strikes, _LONGEST_PAUSE))
+            await self._pause(running, min(_FIRST_PAUSE * 2.0**job.strikes, _LONGEST_PAUSE))
             await self._give_back(running, strike=True)
         except Exception:
             logger.exception("job %s cannot be run", job.id)
@@ -241,8 +243,16 @@ class Runner:
             self.wake()
             self._feed.poke()
 
-    async def _pause(self, seconds: float) -> None:
+    def _seen_through(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error(
+                "a job could not be put away; it will be given to another", exc_info=task.exception()
+            )
+
+    async def _pause(self, running: Running, seconds: float) -> None:
         """Keep the claim for a while, unless the process is to end."""
+        running.rests()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
@@ -295,8 +305,12 @@ class Runner:
         try:
             try:
                 answer = await self._call(running, request)
+            except NoWorkerError:
+                raise
             except WorkerLostError:  # it may not have been the job that killed it
                 answer = await self._call(running, request)
+        except (DiskFullError, NoWorkerError):
+            raise  # what is saved will keep until there is space, or a worker
         except (RequestTimeoutError, WorkerLostError, OutOfMemoryError, QueueFullError) as error:
             logger.warning("the last state of job %s cannot be verified: %s", running.job.id, error)
             if running.stop_requested or running.overdue:
@@ -318,7 +332,8 @@ class Runner:
             logger.exception(
                 "the end of job %s cannot be put on record, whenever that is tried", running.job.id
             )
-            outcome = Outcome(state=State.FAILED, error=("internal", _INTERNAL))
+            without_x, size = True, await asyncio.to_thread(folder.size, states=True)
+            outcome = Outcome(state=State.FAILED, error=("internal", _INTERNAL), size=size)
             kept = await self._persist(lambda: self._table.finish(running.claim, outcome))
         if kept:
             self._feed.poke()

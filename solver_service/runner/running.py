@@ -34,7 +34,8 @@ class Running:
         self.lost = self.settling = False
         self.call: Call[Any] | None = None
         self._progress: dict[str, Any] | None = dict(job.progress) if job.progress else None
-        self._heard_at = time.monotonic()
+        self._heard_at: float | None = None  # in this attempt
+        self._rests = False
         self._told = self._advanced = False
 
     @property
@@ -104,10 +105,18 @@ class Running:
             self._told = False
         self._advanced = self._advanced or heard.saved
 
+    def rests(self) -> None:
+        """From now on nobody works on it: the seconds stand still."""
+        if self._progress is not None and self._heard_at is not None and not self._rests:
+            self._progress["seconds"] += time.monotonic() - self._heard_at
+        self._rests = True
+
     def report(self) -> Report:
         """What to put on record now."""
         progress, advanced = None, self._advanced
-        silent = time.monotonic() - self._heard_at
+        silent = 0.0
+        if self._heard_at is not None and not self._rests:
+            silent = time.monotonic() - self._heard_at
         if self._progress is not None and (not self._told or silent >= _SILENCE):
             progress = self._progress
             if self._told:  # in the middle of a long piece of work: it is alive all the same

@@ -150,7 +150,8 @@ class JobFolder:
             if (other.path / x0).exists():
                 _link(other.path / x0, self.path / x0)
             for state in other.states()[:1]:
-                _link(state, self.path / "state-0.zip")
+                with suppress(FileNotFoundError):  # tidied away just now: the solve begins anew
+                    _link(state, self.path / "state-0.zip")
             sync_directory(self.path)
 
     def tidy(self, solution: str | None, saved_state: str | None, *, keep_states: bool = False) -> None:

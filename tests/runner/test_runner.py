@@ -4,28 +4,32 @@ import asyncio
 import time
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from solver_service.errors import (
     DiskFullError,
+    NoWorkerError,
     OutOfMemoryError,
     QueueFullError,
     RequestTimeoutError,
     ShuttingDownError,
     WorkerLostError,
 )
-from solver_service.jobs import NewJob, Spec, State
+from solver_service.jobs import Job, NewJob, Spec, State
 from solver_service.methods import Status
 from solver_service.runner import Feed, Runner, RunnerConfig
+from solver_service.runner.running import Running
 from solver_service.storage import JobFiles
 from solver_service.storage.database import JobTable, migrate, open_engine
-from solver_service.tasks.jobs import RunAnswer
+from solver_service.tasks.jobs import Heard, RunAnswer
 
 pytestmark = pytest.mark.anyio
 
 ID = "job_" + "1" * 32
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def answer(status):
@@ -225,7 +229,7 @@ async def test_jobs_that_are_claimed_while_it_closes_are_given_back(desk, monkey
 
 
 async def test_a_full_disk_at_the_end_is_waited_for(desk, monkeypatch):
-    monkeypatch.setattr("solver_service.runner.runner._FULL_SECONDS", 0.3)
+    monkeypatch.setattr("solver_service.runner.runner._WANT_SECONDS", 0.3)
     async with desk() as at:
         began = time.monotonic()
         (await at.pool.next()).give(DiskFullError("no space"))
@@ -280,3 +284,31 @@ async def test_what_the_database_will_never_take_does_not_stay_for_ever(desk, mo
         (await at.pool.next()).give(answer("converged"))
         job = await at.ended()
         assert (job.state, job.error[0]) == (State.FAILED, "internal")
+
+
+@pytest.mark.parametrize("want", [DiskFullError("no space"), NoWorkerError("none can start")])
+async def test_what_is_to_be_settled_waits_for_what_is_wanting(desk, monkeypatch, want):
+    monkeypatch.setattr("solver_service.runner.runner._WANT_SECONDS", 0.2)
+    async with desk() as at:
+        call = await at.pool.next()
+        at.table.request_stop(ID).result()
+        await asyncio.wait_for(call.stopped.wait(), 5)
+        call.give(RequestTimeoutError("killed"))
+        (await at.pool.next()).give(want)
+        again = await at.pool.next()
+        assert (again.request.settle, again.request.attempt) == ("cancelled", 2)
+        again.give(answer("cancelled"))
+        job = await at.ended()
+        assert (job.state, job.solution, job.strikes) == (State.CANCELLED, "solution-1.npy", 0)
+
+
+async def test_seconds_stand_still_while_nobody_works():
+    spec = Spec(matrix_id="m", shape=(1, 1), nnz=1)
+    running = Running(Job(number=1, id=ID, state=State.RUNNING, spec=spec, created_at=NOW))
+    assert running.report().progress is None
+    running.hear(Heard(progress={"iterations": 1, "seconds": 5.0}))
+    running.rests()
+    told = running.report().progress["seconds"]
+    await asyncio.sleep(0.05)
+    assert told == pytest.approx(5.0, abs=0.04)
+    assert running.seconds == told

@@ -190,6 +190,7 @@ async def cancel(request: Request, id: str) -> Response:  # noqa: A002
             "job_not_found",
             "matrix_not_found",
             "request_timeout",
+            "no_solution",
             "idempotency_conflict",
             "job_active",
             "payload_too_large",
