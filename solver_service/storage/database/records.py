@@ -26,6 +26,15 @@ def may_become(state: State) -> ColumnElement[bool]:
     return jobs.c.state.in_(sorted(source.value for source in sources(state)))
 
 
+# In the order of the numbers, lest two that lock several wait for each other.
+_HELD: Final = (
+    select(jobs)
+    .where(jobs.c.number.in_(bindparam("numbers", expanding=True)), jobs.c.state == State.RUNNING.value)
+    .order_by(jobs.c.number)
+    .with_for_update()
+)
+
+
 def lock(
     connection: Connection,
     *conditions: ColumnElement[bool],
@@ -49,9 +58,7 @@ def lock_one(connection: Connection, job_id: str) -> Row[Any]:
 def held(connection: Connection, claims: Iterable[Claim]) -> dict[Claim, Row[Any]]:
     """Read and lock the jobs of those claims that are in force."""
     numbers = sorted({claim.number for claim in claims})
-    query = select(jobs).where(jobs.c.number.in_(numbers), jobs.c.state == State.RUNNING.value)
-    # In the order of the numbers, lest two that lock several wait for each other.
-    rows = connection.execute(query.order_by(jobs.c.number).with_for_update())
+    rows = connection.execute(_HELD, {"numbers": numbers})
     return {Claim(row.number, row.attempts, row.owner): row for row in rows}
 
 

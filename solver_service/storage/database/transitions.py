@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, delete, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    or_,
+    select,
+)
 
 from ...errors import JobActiveError
 from ...jobs import ENDED, Claim, Job, Outcome, Report, State
@@ -16,17 +28,33 @@ from .tables import idempotency_keys, jobs
 WORKER_LOST: Final = "worker_lost"
 
 
+def _next(condition: ColumnElement[bool]) -> Select[Any]:
+    order = (jobs.c.priority.desc(), jobs.c.number)
+    missing = bindparam("missing", type_=Integer)
+    return select(jobs).where(condition).order_by(*order).limit(missing).with_for_update(skip_locked=True)
+
+
+_NOW: Final = bindparam("now", type_=BigInteger)
+
+# Two queries, each in the order of an index: together they would have to sort the whole queue. Made once: to
+# compose a statement takes longer than to execute it.
+_TO_SETTLE: Final = _next(queries.to_settle(jobs, _NOW))
+_IN_TIME: Final = _next(
+    and_(
+        jobs.c.state == State.QUEUED.value,
+        or_(jobs.c.due_at.is_(None), jobs.c.due_at > _NOW),
+        ~jobs.c.stop_requested,
+    )
+)
+
+
 def claim(connection: Connection, owner: str, limit: int, *, now: int) -> list[Job]:
     """Hand the next jobs to `owner`: first those that are only to be settled, then by priority."""
-    waiting = jobs.c.state == State.QUEUED.value
-    in_time = and_(or_(jobs.c.due_at.is_(None), jobs.c.due_at > now), ~jobs.c.stop_requested)
     claimed: list[Job] = []
-    # Two queries, each in the order of an index: together they would have to sort the whole queue.
-    for condition in (queries.to_settle(jobs, now), and_(waiting, in_time)):
+    for query in (_TO_SETTLE, _IN_TIME):
         # Again if some of the rows are damaged: these fail, and the next ones are handed out in their place.
         while (missing := limit - len(claimed)) > 0:
-            order = (jobs.c.priority.desc(), jobs.c.number)
-            rows = records.lock(connection, condition, order=order, limit=missing)
+            rows = connection.execute(query, {"now": now, "missing": missing}).all()
             claimed += filter(None, [_claim(connection, row, owner, now) for row in rows])
             if len(rows) < missing:
                 break
