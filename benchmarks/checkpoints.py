@@ -15,12 +15,13 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import report
 from scipy.sparse import csr_array, diags_array
 
-from solver_service.methods import Keeper, Options, Prepared, prepare, run
+from solver_service.methods import Keeper, Options, Prepared, Snapshot, prepare, run
 from solver_service.problems.problem import Problem
 from solver_service.storage import JobFolder, write_snapshot
 
@@ -48,14 +49,14 @@ class Saver:
         self._folder = JobFolder(folder)
         self.bytes = 0
 
-    def __call__(self, snapshot: object) -> None:
+    def __call__(self, snapshot: Snapshot) -> None:
         """Save one."""
         with self._folder.new_state(1) as path:
-            write_snapshot(path, snapshot)  # type: ignore[arg-type]
+            write_snapshot(path, snapshot)
             self.bytes = path.stat().st_size
 
 
-def measure(name: str, prepared: Prepared, problem: Problem, method: str, folder: Path) -> dict[str, object]:
+def measure(name: str, prepared: Prepared, problem: Problem, method: str, folder: Path) -> dict[str, Any]:
     """Compare, for one system and method."""
     endless = {"method": method, "rtol": 1e-15, "threads": 1}
     trial = run(
@@ -104,7 +105,7 @@ def main() -> int:
             problem = Problem.build(prepared.matrix, b, None)
             results += [measure(name, prepared, problem, method, Path(folder)) for method in METHODS]
     print(f"target {TARGET:.0%} for both figures")
-    met = all(max(float(one["added"]), float(one["counted"])) <= TARGET for one in results)  # type: ignore[arg-type]
+    met = all(max(one["added"], one["counted"]) <= TARGET for one in results)
     return report.end("checkpoints", results, met=met)
 
 

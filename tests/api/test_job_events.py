@@ -44,6 +44,16 @@ def submit(client, document):
     return client.post("/v1/jobs", json=document).json()
 
 
+def next_progress(client, job, before):
+    """Wait until a job has told something new."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        progress = client.get(job["links"]["self"], params={"wait": 0.1}).json()["progress"]
+        if progress != before:
+            return progress
+    raise AssertionError(before)
+
+
 @pytest.fixture
 def cancel(server):
     """Cancel a job, and wait for its end."""
@@ -76,7 +86,9 @@ def test_a_client_that_reconnects_misses_nothing(server, endless, cancel):
     with server.client() as client:
         job = submit(client, endless)
         first = events(client, job["links"]["self"], until=lambda event: event.kind == "progress")
-        time.sleep(1.5)  # the curve grows while nobody looks
+        while_nobody_looks = client.get(job["links"]["self"]).json()["progress"]
+        for _ in range(2):  # the curve grows
+            while_nobody_looks = next_progress(client, job, while_nobody_looks)
         cancel(job)
         rest = events(client, job["links"]["self"], last=first[-1].id)
         everything = events(client, job["links"]["self"])
@@ -113,9 +125,9 @@ def test_a_stop_of_the_server_ends_streams_and_keeps_the_job(live, tmp_path, end
         job = submit(client, {**endless, "options": options})
         with client.stream("GET", job["links"]["events"]) as response:
             lines = response.iter_lines()
-            while "progress" not in next(lines):
-                pass
-            time.sleep(0.7)
+            for _ in range(3):
+                while "event: progress" not in next(lines):
+                    pass
             began = time.monotonic()
             server.begin_stop()
             for _ in lines:

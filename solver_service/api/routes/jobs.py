@@ -105,7 +105,7 @@ async def show(
         ),
     },
 )
-async def solution(request: Request, id: str) -> Response:  # noqa: A002
+async def solution(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """`x` with the certificate of an inconsistent system, or x alone as a NumPy file."""
     accepted = time.monotonic()
     services = services_of(request)
@@ -136,7 +136,7 @@ async def solution(request: Request, id: str) -> Response:  # noqa: A002
     },
     openapi_extra={"parameters": [LAST_EVENT_ID]},
 )
-async def events(request: Request, id: str) -> Response:  # noqa: A002
+async def events(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """`progress` about twice a second while it runs, `state` when that changes, `end` with the job.
 
     A client that reconnects with `Last-Event-ID` gets the changes of state and the convergence curve that it
@@ -165,7 +165,7 @@ async def events(request: Request, id: str) -> Response:  # noqa: A002
         **problems("job_not_found", "unavailable"),
     },
 )
-async def cancel(request: Request, id: str) -> Response:  # noqa: A002
+async def cancel(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """Stops at the next check; the best x so far stays readable, with its true residual."""
     services = services_of(request)
     host = services.host
@@ -204,7 +204,7 @@ async def cancel(request: Request, id: str) -> Response:  # noqa: A002
     },
     openapi_extra={"requestBody": RESUME_BODY, "parameters": [IDEMPOTENCY_KEY]},
 )
-async def resume(request: Request, id: str) -> Response:  # noqa: A002
+async def resume(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """A new job that goes on from the saved state, with other limits or another tolerance.
 
     `max_epochs` counts the earlier work, `time_limit` does not.
@@ -219,7 +219,7 @@ async def resume(request: Request, id: str) -> Response:  # noqa: A002
     response_class=Response,
     responses=problems("job_not_found", "job_active", "unavailable"),
 )
-async def delete(request: Request, id: str) -> Response:  # noqa: A002
+async def delete(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """Removes an ended job and its solution."""
     host = services_of(request).host
     job = await done(host.table.delete(id))

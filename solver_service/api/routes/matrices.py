@@ -101,7 +101,7 @@ async def show(request: Request, id: str) -> Response:  # noqa: A002  # its name
     response_class=Response,
     responses=problems("matrix_not_found", "matrix_in_use"),
 )
-async def delete(request: Request, id: str) -> Response:  # noqa: A002
+async def delete(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """Refused while a job needs it. Solves that are running with it are not disturbed."""
     services = services_of(request)
     await done(services.host.table.remove_matrix(id, lambda: services.store.take_away(id)))
@@ -117,7 +117,7 @@ async def delete(request: Request, id: str) -> Response:  # noqa: A002
         **problems(*WORK, "matrix_not_found", "not_acceptable"),
     },
 )
-async def content(request: Request, id: str) -> Response:  # noqa: A002
+async def content(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """A file that `scipy.sparse.load_npz` reads."""
     accepted = time.monotonic()
     services = services_of(request)
