@@ -12,12 +12,11 @@ import numpy as np
 
 from ..kernels import RawCSR, residual, squared_norm
 from .error_estimate import Trail
+from .history import History
 from .result import FloatArray, Forecast, HistoryPoint, Progress, Status
 from .snapshot import Capture, Holder, Snapshot, Within
 from .team import blocks, in_parallel, parts
 
-_HISTORY_LENGTH = 200
-_HISTORY_RATIO = 1.02
 SILENCE = 0.2
 """Seconds without a word to the callback."""
 _UNSURE = 2.0
@@ -132,8 +131,7 @@ class Monitor:
         self._spoke = -math.inf
         self._expected: _Outlook | None = None
         self._told: tuple[float, float] | None = None
-        self._history: list[HistoryPoint] = []
-        self._ratio = _HISTORY_RATIO
+        self._history = History()
         self.threads = threads
         self._parts = [blocks(A.indptr, *part) for part in parts(A.indptr, threads)]
 
@@ -143,7 +141,7 @@ class Monitor:
         other.max_epochs -= 0.5 * self.remaining_epochs
         other.best_x, other.best_norm = np.zeros_like(self.best_x), self._b_norm
         other.trail, other._r = Trail(self._b_norm), np.empty_like(self._r)
-        other._callback, other._keeper, other._history = None, None, []
+        other._callback, other._keeper, other._history = None, None, History()
         return other
 
     @property
@@ -187,7 +185,7 @@ class Monitor:
     @property
     def history(self) -> tuple[HistoryPoint, ...]:
         """At most some 200 points, log-spaced in epochs."""
-        return tuple(self._history)
+        return self._history.points
 
     def relative(self, norm: float) -> float:
         """‖r‖/‖b‖ with what was left out, and 0 for b = 0."""
@@ -336,10 +334,7 @@ class Monitor:
             "best_norm": self.best_norm,
             "measured": self._measured,
             "trail": self.trail.capture(self.best_x, best_x),
-            "history": [
-                [p.iterations, p.epochs, p.seconds, p.relative_residual, p.exact] for p in self._history
-            ],
-            "ratio": self._ratio,
+            "history": self._history.capture(),
             "expected": None
             if expected is None
             else [expected.iterations, expected.cost, expected.low, expected.high],
@@ -353,8 +348,7 @@ class Monitor:
         self.best_x, self.best_norm = snapshot["best_x"].copy(), snapshot["best_norm"]
         self._measured = snapshot["measured"]
         self.trail = Trail.restored(snapshot["trail"])
-        self._history = [HistoryPoint(*point) for point in snapshot["history"]]
-        self._ratio = snapshot["ratio"]
+        self._history = History.restored(snapshot["history"])
         expected, told = snapshot["expected"], snapshot["told"]
         self._expected = None if expected is None else _Outlook(*expected)
         self._told = None if told is None else (told[0], told[1])
@@ -393,25 +387,7 @@ class Monitor:
             self._record(norm, exact=False)
 
     def _record(self, norm: float, *, exact: bool) -> None:
-        work, history = self.work, self._history
-        point = HistoryPoint(work.iterations, work.epochs, self.seconds, self.relative(norm), exact)
-        if history and history[-1].iterations == work.iterations:
-            if exact:
-                history[-1] = point
-            return
-        # A point too near to the one before gives way, but only to one that is at least as good.
-        near = len(history) > 1 and work.epochs < self._ratio * history[-2].epochs
-        if near and (exact or not history[-1].exact):
-            history[-1] = point
-        elif not near:
-            history.append(point)
-        if len(history) > _HISTORY_LENGTH:
-            self._ratio *= self._ratio
-            self._thin()
-
-    def _thin(self) -> None:
-        kept: list[HistoryPoint] = self._history[:1]
-        for point in self._history[1:-1]:
-            if point.epochs >= self._ratio * kept[-1].epochs:
-                kept.append(point)
-        self._history[:] = [*kept, self._history[-1]]
+        work = self.work
+        self._history.record(
+            HistoryPoint(work.iterations, work.epochs, self.seconds, self.relative(norm), exact)
+        )

@@ -25,7 +25,7 @@ from .state import TUNING
 from .team import available_threads
 from .verification import norm
 
-_FORMAT = 1
+_FORMAT = 2
 _MOST_BYTES = 64_000_000
 _FREE = frozenset({"rtol", "atol", "max_epochs", "time_limit", "threads"})
 """Options that may change between two runs; of the threads their real number counts."""
