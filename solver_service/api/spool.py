@@ -84,7 +84,11 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
     A thread cannot be stopped. Whoever cleans up after it must come last.
     """
-    call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    return await to_the_end(asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs)))
+
+
+async def to_the_end(call: asyncio.Future[T]) -> T:
+    """Wait for what cannot be stopped; when cancelled, wait for its end first."""
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:

@@ -34,10 +34,11 @@ from ..wire.jobs import job_document, resume_digest
 from ..wire.systems import SYSTEM_PARTS
 from ..wire.validation import in_options, parse_json
 from .exchange import Exchange
+from .middleware import has_body
 from .negotiation import JSON, MULTIPART, media_type
 from .responses import document_response
 from .services import INTAKE, Services
-from .spool import in_thread
+from .spool import in_thread, to_the_end
 
 SYSTEM_TYPES = frozenset({JSON, MULTIPART})
 MAX_RESUME_BYTES = 64 * 1024
@@ -97,17 +98,8 @@ async def accept_resumption(request: Request, services: Services, id_: str) -> R
 
 
 async def done(future: Future[T]) -> T:
-    """Wait for the database; when cancelled, wait for the end of what it does first."""
-    waiting = asyncio.wrap_future(future)
-    try:
-        return await asyncio.shield(waiting)
-    except asyncio.CancelledError:
-        while not waiting.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([waiting])
-        if not waiting.cancelled():
-            waiting.exception()  # seen, so that asyncio does not complain
-        raise
+    """Wait for a write to the database: the folder that it is about stays locked until then."""
+    return await to_the_end(asyncio.wrap_future(future))
 
 
 async def job_response(
@@ -165,17 +157,13 @@ def _exists(services: Services, spec: Spec) -> bool:
 
 async def _resume_body(request: Request, services: Services) -> ResumeBody:
     async with Exchange(request, services) as exchange:
-        if request.headers.get("content-length") == "0" or not _has_body(request):
+        if not has_body(request.scope):
             return ResumeBody()
         kind, boundary = media_type(request.headers, frozenset({JSON}))
         parts = await exchange.receive(kind, boundary, frozenset(), limit=MAX_RESUME_BYTES)
         content = parts["body"]
         assert isinstance(content, bytes)
         return parse_json(ResumeBody, content) if content.strip() else ResumeBody()
-
-
-def _has_body(request: Request) -> bool:
-    return "content-length" in request.headers or "transfer-encoding" in request.headers
 
 
 def _new_id() -> str:
