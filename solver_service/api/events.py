@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+from fastapi.sse import format_sse_event
 from starlette.requests import Request
 
 from ..errors import JobNotFoundError
@@ -14,7 +15,6 @@ from ..jobs import log as job_log
 from ..wire.jobs import encode, job_document
 from .services import Services
 
-MEDIA_TYPE = "text/event-stream"
 _KEEP_ALIVE_SECONDS = 15.0
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 _RETRY_MILLISECONDS = 1000
@@ -45,7 +45,7 @@ async def job_events(services: Services, job: Job, seen: int) -> AsyncGenerator[
 
 
 async def _events(services: Services, job: Job, seen: int) -> AsyncIterator[bytes]:
-    yield f"retry: {_RETRY_MILLISECONDS}\n\n".encode()
+    yield format_sse_event(retry=_RETRY_MILLISECONDS)
     feed = services.host.feed
     while True:
         for revision, kind, data in job_log.since(job.log, seen):
@@ -53,19 +53,18 @@ async def _events(services: Services, job: Job, seen: int) -> AsyncIterator[byte
         if not job.active:
             yield _event("end", end_id(job), job_document(job, None))
             return
-        seen = max(seen, job.revision)
-        while job.revision <= seen:
+        seen = job.revision
+        while job.revision == seen:
             await feed.wait(job.id, job.revision, _KEEP_ALIVE_SECONDS)
             if services.signal.stopping:
                 return
-            before = job.revision
             try:
                 job = await feed.read(job.id)
             except JobNotFoundError:
                 return
-            if job.revision == before:
-                yield b": waiting\n\n"
+            if job.revision == seen:
+                yield format_sse_event(comment="waiting")
 
 
 def _event(kind: str, id_: int, data: Any) -> bytes:
-    return b"event: %b\nid: %d\ndata: %b\n\n" % (kind.encode(), id_, encode(data))
+    return format_sse_event(event=kind, id=str(id_), data_str=encode(data).decode())

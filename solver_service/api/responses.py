@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-import orjson
 from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ..wire.jobs import encode
 from .spool import in_thread
 
 CHUNK_BYTES = 1 << 18
@@ -26,7 +26,7 @@ def document_response(
     document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a document of plain values as a response; times are RFC 3339 in UTC."""
-    return Response(orjson.dumps(document, option=orjson.OPT_UTC_Z), status, headers, "application/json")
+    return Response(encode(document), status, headers, "application/json")
 
 
 class FileResponse(Response):

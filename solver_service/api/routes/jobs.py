@@ -8,13 +8,13 @@ from contextlib import aclosing, nullcontext
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.sse import EventSourceResponse
 from starlette.responses import StreamingResponse
 
 from ...jobs import Job, State, solution_name
 from ...tasks.jobs import SolutionRequest, export_solution
 from ...wire.jobs import job_item
 from ...wire.replies import JobPage, JobReply, SolutionReply
-from ..events import MEDIA_TYPE as EVENTS
 from ..events import end_id, job_events, last_event_id
 from ..exchange import Exchange
 from ..negotiation import JSON, NPY, accept_of, choose
@@ -128,9 +128,12 @@ async def solution(request: Request, id: str) -> Response:  # noqa: A002  # its 
 @router.get(
     "/{id}/events",
     summary="Follow a job",
-    response_class=StreamingResponse,
+    response_class=StreamingResponse,  # not EventSourceResponse: errors would be given its media type too
     responses={
-        200: {"content": {EVENTS: {"schema": {"type": "string"}}}, "description": "Server-sent events"},
+        200: {
+            "content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}},
+            "description": "Server-sent events",
+        },
         204: {"description": "On reconnecting after `end`: there is nothing more"},
         **problems("job_not_found", "unavailable", "queue_full"),
     },
@@ -149,10 +152,10 @@ async def events(request: Request, id: str) -> Response:  # noqa: A002  # its na
         return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope.get("head"):
-        return Response(None, 200, headers, EVENTS)  # no body to wait for
+        return Response(None, 200, headers, EventSourceResponse.media_type)  # no body to wait for
     stream = job_events(services, job, min(seen, job.revision))
     first = await anext(stream)  # here it may still be refused
-    return StreamingResponse(_put_back(first, stream), 200, headers, EVENTS)
+    return EventSourceResponse(_put_back(first, stream), 200, headers)
 
 
 @router.post(

@@ -17,7 +17,6 @@ from sqlalchemy.exc import ArgumentError
 
 from ...errors import SolverServiceError, UnavailableError
 
-SQLITE: Final = "sqlite"
 POSTGRESQL: Final = "postgresql"
 
 _BUSY_SECONDS: Final = 30
