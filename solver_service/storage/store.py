@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import errno
 import heapq
 import json
@@ -19,17 +18,14 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..errors import (
-    FieldError,
-    InvalidInputError,
     MatrixNotFoundError,
     SolverServiceError,
 )
 from ..problems.matrix import Matrix
 from .files import full_disk_reported, map_array, sync_directory, write_array, write_bytes
+from .pages import check_limit, make_cursor, parse_cursor
 from .record import MatrixRecord
 from .staging import Staging
-
-MAX_LIMIT = 500
 
 _ID = re.compile(r"mat_[0-9a-f]{32}", re.ASCII)
 _CURSOR = re.compile(r"([0-9]{1,20})/(mat_[0-9a-f]{32})", re.ASCII)
@@ -146,9 +142,8 @@ class MatrixStore:
         InvalidInputError
             The limit is not in 1 … 500, or the cursor is not one that this method gave.
         """
-        if not 1 <= limit <= MAX_LIMIT:
-            _refuse("limit", f"must be from 1 to {MAX_LIMIT}")
-        before = None if cursor is None else _parse_cursor(cursor)
+        check_limit(limit)
+        before = None if cursor is None else _key(parse_cursor(cursor, _CURSOR))
         page = heapq.nlargest(limit + 1, (key for key in self._keys() if before is None or key < before))
         more = len(page) > limit
         records = []
@@ -157,7 +152,7 @@ class MatrixStore:
                 records.append(self.get(matrix_id))
             except SolverServiceError:  # deleted just now; or damaged, which is logged
                 continue
-        return records, _make_cursor(page[limit - 1]) if more else None
+        return records, make_cursor("{}/{}".format(*page[limit - 1])) if more else None
 
     def delete(self, matrix_id: str) -> None:
         """Remove a stored matrix, or raise `MatrixNotFoundError`."""
@@ -287,24 +282,8 @@ def _nanoseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND * 1000
 
 
-def _make_cursor(key: tuple[int, str]) -> str:
-    return base64.urlsafe_b64encode(f"{key[0]}/{key[1]}".encode("ascii")).decode("ascii").rstrip("=")
-
-
-def _parse_cursor(cursor: str) -> tuple[int, str]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        text = ""
-    match = _CURSOR.fullmatch(text)
-    key = (int(match[1]), match[2]) if match is not None else (0, "")
-    if _make_cursor(key) != cursor or match is None:  # decoding forgives much
-        _refuse("cursor", "is not one that this service gave")
-    return key
-
-
-def _refuse(field: str, message: str) -> NoReturn:
-    raise InvalidInputError(f"{field} {message}", errors=[FieldError(field, message)])
+def _key(place: re.Match[str]) -> tuple[int, str]:
+    return int(place[1]), place[2]
 
 
 def _not_found() -> MatrixNotFoundError:

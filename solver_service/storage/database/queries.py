@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -24,13 +23,12 @@ from sqlalchemy import (
     select,
 )
 
-from ...errors import FieldError, InvalidInputError, JobNotFoundError
+from ...errors import JobNotFoundError
 from ...jobs import Claim, Job, State
+from ..pages import check_limit, make_cursor, parse_cursor
 from .rows import LIGHT, storable, to_job, to_light_job
 from .tables import idempotency_keys as keys
 from .tables import installation, jobs
-
-MAX_LIMIT: Final = 500
 
 _CHUNK: Final = 500
 _CURSOR: Final = re.compile(r"jobs/([1-9][0-9]{0,17})", re.ASCII)
@@ -94,15 +92,14 @@ def page(
     connection: Connection, state: State | None, limit: int, cursor: str | None
 ) -> tuple[list[Job], str | None]:
     """Return a page of light jobs, newest first, and the cursor of the next page or None."""
-    if not 1 <= limit <= MAX_LIMIT:
-        _refuse("limit", f"must be from 1 to {MAX_LIMIT}")
+    check_limit(limit)
     query = select(*LIGHT).order_by(jobs.c.number.desc()).limit(limit + 1)
     if state is not None:
         query = query.where(jobs.c.state == state.value)
     if cursor is not None:
-        query = query.where(jobs.c.number < _parse_cursor(cursor))
+        query = query.where(jobs.c.number < int(parse_cursor(cursor, _CURSOR)[1]))
     found = _light(connection, query)
-    return found[:limit], _make_cursor(found[limit - 1].number) if len(found) > limit else None
+    return found[:limit], make_cursor(f"jobs/{found[limit - 1].number}") if len(found) > limit else None
 
 
 def position(connection: Connection, job: Job, now: int) -> int | None:
@@ -203,22 +200,3 @@ def _chunks(values: Iterable[T]) -> Iterator[Sequence[T]]:
     rest = list(values)
     for start in range(0, len(rest), _CHUNK):
         yield rest[start : start + _CHUNK]
-
-
-def _make_cursor(number: int) -> str:
-    return base64.urlsafe_b64encode(f"jobs/{number}".encode("ascii")).decode("ascii").rstrip("=")
-
-
-def _parse_cursor(cursor: str) -> int:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except ValueError:
-        text = ""
-    match = _CURSOR.fullmatch(text)
-    if match is None or _make_cursor(int(match[1])) != cursor:  # decoding forgives much
-        _refuse("cursor", "is not one that this service gave")
-    return int(match[1])
-
-
-def _refuse(field: str, message: str) -> NoReturn:
-    raise InvalidInputError(f"{field} {message}", errors=[FieldError(field, message)])
