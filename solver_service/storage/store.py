@@ -154,10 +154,6 @@ class MatrixStore:
                 continue
         return records, make_cursor("{}/{}".format(*page[limit - 1])) if more else None
 
-    def delete(self, matrix_id: str) -> None:
-        """Remove a stored matrix, or raise `MatrixNotFoundError`."""
-        self.take_away(matrix_id)()
-
     def take_away(self, matrix_id: str) -> Callable[[], None]:
         """Make that a matrix is not there any more, and return what removes its files, which takes longer.
 

@@ -78,7 +78,7 @@ def test_opening_during_deletion_works_or_finds_nothing(store, make_matrix):
 
     def replace():
         for _ in range(50):
-            store.delete(record.id)
+            store.take_away(record.id)()
             store.put(matrix)
         done.set()
 
@@ -116,7 +116,7 @@ def test_a_record_can_be_read_while_the_matrix_is_deleted_and_stored_anew(tmp_pa
     monkeypatch.setattr(store_module, "_read_record", miss_twice)
     assert store.get(matrix.id).id == matrix.id
     assert len(missed) == 2
-    store.delete(matrix.id)
+    store.take_away(matrix.id)()
     missed.clear()
     with pytest.raises(MatrixNotFoundError):
         store.get(matrix.id)

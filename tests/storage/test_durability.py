@@ -216,7 +216,7 @@ def test_what_a_deletion_left_behind_is_removed(store, make_matrix, tmp_path, fi
     record, _ = store.put(make_matrix(0))
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", lambda *_, **__: None)  # as if it died just then
-        store.delete(record.id)
+        store.take_away(record.id)()
     with pytest.raises(MatrixNotFoundError):
         store.get(record.id)
     assert len(files()) == 4

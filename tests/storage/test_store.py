@@ -118,14 +118,14 @@ def test_properties_that_are_no_json_are_refused_and_leave_nothing(store, make_m
         ".",
     ],
 )
-@pytest.mark.parametrize("call", ["get", "open", "delete"])
+@pytest.mark.parametrize("call", ["get", "open", "take_away"])
 def test_a_malformed_id_names_no_matrix(store, call, wrong, tmp_path):
     with pytest.raises(MatrixNotFoundError):
         getattr(store, call)(wrong)
     assert (tmp_path / "data" / "matrices").is_dir()
 
 
-@pytest.mark.parametrize("call", ["get", "open", "delete"])
+@pytest.mark.parametrize("call", ["get", "open", "take_away"])
 def test_an_unknown_id_names_no_matrix(store, call):
     with pytest.raises(MatrixNotFoundError):
         getattr(store, call)("mat_" + "0" * 32)
@@ -135,10 +135,10 @@ def test_a_deleted_matrix_is_gone_but_stays_usable_where_it_is_open(store, make_
     matrix = make_matrix(0)
     record, _ = store.put(matrix)
     opened = store.open(record.id)
-    store.delete(record.id)
+    store.take_away(record.id)()
     assert files() == []
     assert store.list() == ([], None)
-    for call in (store.get, store.open, store.delete):
+    for call in (store.get, store.open, store.take_away):
         with pytest.raises(MatrixNotFoundError):
             call(record.id)
     assert_array_equal(opened.csr.toarray(), matrix.csr.toarray())
@@ -178,8 +178,8 @@ def test_pages_survive_changes_between_them(store, make_matrix):
     records = [store.put(make_matrix(seed))[0] for seed in range(6)]
     page, cursor = store.list(limit=2)
     assert page == [records[5], records[4]]
-    store.delete(records[4].id)  # the one that the cursor points to
-    store.delete(records[3].id)
+    store.take_away(records[4].id)()  # the one that the cursor points to
+    store.take_away(records[3].id)()
     store.put(make_matrix(99))
     page, cursor = store.list(limit=2, cursor=cursor)
     assert page == [records[2], records[1]]

@@ -37,7 +37,7 @@ def test_a_stored_matrix_is_kept_prepared(worker, tmp_path, context, matrix, sto
     for _ in range(2):
         assert json.loads(solve(context(), request(tmp_path, body)).content)["converged"] is True
         assert len(worker.cache) == 1
-    worker.store.delete(id_)
+    worker.store.take_away(id_)()
     with pytest.raises(MatrixNotFoundError):
         solve(context(), request(tmp_path, body))
 
