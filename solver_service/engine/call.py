@@ -6,12 +6,11 @@ import asyncio
 import logging
 import pickle
 import time
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Generic
 
 from ..errors import SolverServiceError
-
-Answer = TypeVar("Answer")
+from .context import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +21,10 @@ class Call(Generic[Answer]):
     Attributes
     ----------
     begun : bool
-        Whether a worker has been given the call. It becomes false again, once at most, if that worker dies
-        before it takes the call up.
+        Whether a worker has been given the call. It becomes false again if that worker dies before it takes
+        the call up, once at most, and if the call shared a task that ended without an answer.
+    kind : hashable
+        Calls of the same kind may share a worker; None shares with nobody.
     """
 
     __slots__ = (
@@ -34,8 +35,11 @@ class Call(Generic[Answer]):
         "deadline",
         "expiry",
         "handed_back",
+        "kind",
         "message",
         "on_stop",
+        "priority",
+        "returned",
         "stopped",
         "submitted",
     )
@@ -45,6 +49,8 @@ class Call(Generic[Answer]):
         deadline: float | None,
         on_release: Callable[[], object] | None,
         on_report: Callable[[Any], object] | None,
+        priority: int,
+        kind: Hashable,
     ) -> None:
         self.submitted = time.monotonic()
         self.deadline = deadline
@@ -52,6 +58,9 @@ class Call(Generic[Answer]):
         self.begun = False
         self.stopped = False
         self.handed_back = False
+        self.returned = False
+        self.priority = priority
+        self.kind = kind
         self.expiry: asyncio.TimerHandle | None = None
         self.on_stop: Callable[[Call[Any], float | None], None] | None = None
         self._future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -87,10 +96,21 @@ class Call(Generic[Answer]):
         """Whether it was answered or abandoned."""
         return self._future.done()
 
-    def pack(self, task: Callable[..., object], payload: object) -> None:
+    @property
+    def rank(self) -> tuple[int, bool, float]:
+        """Its order in the queue: by priority, those that were begun once first, then by arrival."""
+        return -self.priority, not self.returned, self.submitted
+
+    def take_back(self) -> None:
+        """Note that it has to be begun once more, and from now on alone."""
+        self.begun = False
+        self.returned = True
+        self.kind = None
+
+    def pack(self, task: Callable[..., object], payload: object, *, shared: bool) -> None:
         """Pickle what the worker needs."""
         try:
-            self.message = pickle.dumps((task, payload), pickle.HIGHEST_PROTOCOL)
+            self.message = pickle.dumps((shared, task, payload), pickle.HIGHEST_PROTOCOL)
         except Exception as error:
             logger.exception("a call cannot be sent to a worker")
             raise SolverServiceError("internal error") from error

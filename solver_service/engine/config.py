@@ -30,6 +30,8 @@ class PoolConfig:
         workers takes no calls.
     queue_size : int, optional
         Most calls that may wait in each lane; further ones are refused.
+    most_together : int, optional
+        Most calls of `Pool.submit_shared` that are given to a worker as one task; 1 keeps them apart.
     memory_limit_bytes : int, optional
         Most memory that tasks may take in one worker, on top of what the warm, idle worker has. Memory
         mapped files do not count. Enforced on Linux only.
@@ -47,6 +49,7 @@ class PoolConfig:
 
     lanes: Mapping[str, int]
     queue_size: int = 64
+    most_together: int = 16
     memory_limit_bytes: int | None = None
     grace_seconds: float = 0.5
     preload: tuple[str, ...] = ()
@@ -59,6 +62,8 @@ class PoolConfig:
             raise ValueError(f"lanes must have a worker, and none fewer than none, not {dict(self.lanes)}")
         if self.queue_size < 0:
             raise ValueError(f"queue_size must not be negative, but is {self.queue_size}")
+        if self.most_together < 1:
+            raise ValueError(f"most_together must be positive, not {self.most_together}")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes < 1:
             raise ValueError(f"memory_limit_bytes must be positive, not {self.memory_limit_bytes}")
         if not self.grace_seconds >= 0.0:
@@ -74,11 +79,29 @@ class PoolConfig:
 
 @dataclass(frozen=True, slots=True)
 class LaneStats:
-    """A snapshot: warm worker processes, those with a task, calls that wait, workers replaced so far."""
+    """What a lane is doing now, and has done.
+
+    Attributes
+    ----------
+    workers : int
+        Warm worker processes.
+    busy : int
+        Worker processes with a task.
+    together : int
+        Calls whose answers these owe; more than `busy` when calls share a worker.
+    queued : int
+        Calls that wait.
+    shared : int
+        Calls so far that were given to a worker together with others.
+    restarts : int
+        Workers replaced so far.
+    """
 
     workers: int
     busy: int
+    together: int
     queued: int
+    shared: int
     restarts: int
 
 
@@ -99,9 +122,19 @@ class PoolStats:
         return sum(lane.busy for lane in self.lanes.values())
 
     @property
+    def together(self) -> int:
+        """Calls whose answers these owe."""
+        return sum(lane.together for lane in self.lanes.values())
+
+    @property
     def queued(self) -> int:
         """Calls that wait."""
         return sum(lane.queued for lane in self.lanes.values())
+
+    @property
+    def shared(self) -> int:
+        """Calls so far that were given to a worker together with others."""
+        return sum(lane.shared for lane in self.lanes.values())
 
     @property
     def restarts(self) -> int:

@@ -33,7 +33,9 @@ Report: TypeAlias = tuple[Literal["preloaded", "broken", "forked", "refused", "e
 """What happened, token, number (pid or exit code), text."""
 
 
-def main(control_fd: int, reports_fd: int, board_fd: int, slots: int, preload: Sequence[str]) -> None:
+def main(
+    control_fd: int, reports_fd: int, board_fd: int, slots: int, most_together: int, preload: Sequence[str]
+) -> None:
     """Preload, then fork on request until the parent goes away."""
     with contextlib.suppress(OSError, RuntimeError, ValueError):  # there may be no stderr
         os.dup2(2, 1)  # results and logs own the standard output; what libraries print must not mix in
@@ -41,7 +43,7 @@ def main(control_fd: int, reports_fd: int, board_fd: int, slots: int, preload: S
     for descriptor in (control_fd, reports_fd):
         os.set_inheritable(descriptor, False)
     control, reports = socket.socket(fileno=control_fd), socket.socket(fileno=reports_fd)
-    board = TaskBoard(board_fd, slots)
+    board = TaskBoard(board_fd, slots, most_together)
     os.close(board_fd)
     try:
         if _import_all(preload, control, reports):

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import math
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..errors import NoWorkerError, QueueFullError, RequestTimeoutError, ServiceError, ShuttingDownError
 from .call import Call
 from .config import LaneStats, PoolConfig
 from .launcher import Launcher
-from .slot import Slot
+from .slot import Slot, overdue
 
 
 class Lane:
-    """A bounded first-come, first-served queue in front of slots of its own.
+    """A bounded queue in front of slots of its own, by priority, then first come, first served.
+
+    While all slots are busy calls gather in it, and a slot that becomes idle is given the first of them and
+    with it those of the same kind, whatever their priority: they cost the worker little more.
 
     Parameters
     ----------
@@ -39,7 +43,8 @@ class Lane:
         self.refusing = False
         self._config = config
         self._on_change = on_change
-        self._waiting: OrderedDict[Call[Any], None] = OrderedDict()
+        self._waiting: list[Call[Any]] = []  # in order of their ranks
+        self._shared = 0
         self._durations: deque[float] = deque(maxlen=32)
 
     def open(self, launcher: Launcher, indices: Iterable[int]) -> None:
@@ -53,8 +58,10 @@ class Lane:
         """What the lane is doing now."""
         return LaneStats(
             workers=sum(slot.warm for slot in self.slots),
-            busy=sum(slot.call is not None for slot in self.slots),
+            busy=sum(slot.busy for slot in self.slots),
+            together=sum(len(slot.calls) for slot in self.slots),
             queued=len(self._waiting),
+            shared=self._shared,
             restarts=sum(slot.restarts for slot in self.slots),
         )
 
@@ -68,8 +75,7 @@ class Lane:
     @property
     def retry_after(self) -> int:
         """Whole seconds, 1 to 60, after which a call refused now may find a place."""
-        now = time.monotonic()
-        seen = [*self._durations, *(now - slot.started_at for slot in self.slots if slot.call is not None)]
+        seen = [*self._durations, *(slot.seconds_per_call for slot in self.slots if slot.busy)]
         if not seen:
             return 1
         seconds = sum(seen) / len(seen) * (len(self._waiting) + 1) / len(self.slots)
@@ -80,80 +86,106 @@ class Lane:
         """Whether no worker can be started, though that is tried again and again."""
         return bool(self.slots) and all(slot.failing for slot in self.slots)
 
-    def submit(self, call: Call[Any], task: Callable[..., object], payload: object) -> None:
-        """Give the call to an idle slot, or let it wait for one."""
-        if call.deadline is not None and call.deadline <= call.submitted:
+    def submit(
+        self,
+        calls: Sequence[Call[Any]],
+        task: Callable[..., object],
+        payloads: Sequence[object],
+        *,
+        shared: bool,
+    ) -> None:
+        """Give the calls to an idle slot as one task, or let them wait for one."""
+        if all(call.deadline is not None and call.deadline <= call.submitted for call in calls):
             raise RequestTimeoutError("the deadline had passed before the work could begin")
         if self.unable:
             raise _no_worker()
         slot = next((slot for slot in self.slots if slot.idle), None)
-        if slot is None and len(self._waiting) >= self._config.queue_size:
+        if slot is None and len(self._waiting) + len(calls) > self._config.queue_size:
             raise QueueFullError("too many requests are waiting", retry_after=self.retry_after)
-        call.pack(task, payload)
-        call.on_stop = self._stop
+        for call, payload in zip(calls, payloads, strict=True):
+            call.pack(task, payload, shared=shared)
+            call.on_stop = self._stop
         if slot is not None:
-            slot.assign(call)
+            self._assign(slot, calls)
         else:
-            self._enqueue(call)
+            for call in calls:
+                self._enqueue(call)
 
     def refuse(self, grace: float) -> None:
         """Refuse all that wait, and ask the running tasks to stop; kill the deaf after `grace` seconds."""
         self.refusing = True
         while self._waiting:
-            call, _ = self._waiting.popitem(last=False)
-            call.fail(shutting_down())
+            self._waiting.pop(0).fail(shutting_down())
         for slot in self.slots:
-            slot.cancel(shutting_down(), grace)
+            for call in slot.calls:
+                slot.cancel(call, shutting_down(), grace)
         self._on_change()
 
     def _enqueue(self, call: Call[Any]) -> None:
-        self._waiting[call] = None
-        if call.deadline is not None:
+        bisect.insort(self._waiting, call, key=lambda call: call.rank)
+        if call.deadline is not None and call.expiry is None:
             delay = max(call.deadline - time.monotonic(), 0.0)
             call.expiry = asyncio.get_running_loop().call_later(delay, self._expire, call)
 
     def _hand_back(self, call: Call[Any]) -> None:
-        call.begun = False
+        call.take_back()
         if self.refusing:
             call.fail(shutting_down())
         elif call.stopped:
             call.fail(_stopped_early())
+        elif call.deadline is not None and call.deadline <= time.monotonic():
+            call.fail(overdue())
         else:
             self._enqueue(call)
-            self._waiting.move_to_end(call, last=False)
+            self._dispatch()
 
     def _expire(self, call: Call[Any]) -> None:
         if call in self._waiting:
-            del self._waiting[call]
+            self._waiting.remove(call)
             call.fail(
                 QueueFullError("the deadline passed in the queue for a worker", retry_after=self.retry_after)
             )
 
     def _stop(self, call: Call[Any], grace: float | None) -> None:
         if call in self._waiting:
-            del self._waiting[call]
+            self._waiting.remove(call)
             call.fail(_stopped_early())
             return
+        verdict = RequestTimeoutError("the task did not stop in time")
         for slot in self.slots:
-            if slot.call is call:
-                verdict = RequestTimeoutError("the task did not stop in time")
-                slot.cancel(verdict, self._config.grace_seconds if grace is None else grace)
+            slot.cancel(call, verdict, self._config.grace_seconds if grace is None else grace)
 
     def _slot_changed(self, duration: float | None) -> None:
         if duration is not None:
             self._durations.append(duration)
+        self._dispatch()
+        if self.unable:
+            while self._waiting:
+                self._waiting.pop(0).fail(_no_worker())
+        self._on_change()
+
+    def _dispatch(self) -> None:
         for slot in self.slots:
             while slot.idle and self._waiting:
-                call, _ = self._waiting.popitem(last=False)
+                call = self._waiting.pop(0)
                 if call.done:  # cancelled just now
                     call.release()
                 else:
-                    slot.assign(call)
-        if self.unable:
-            while self._waiting:
-                call, _ = self._waiting.popitem(last=False)
-                call.fail(_no_worker())
-        self._on_change()
+                    self._assign(slot, [call, *self._companions(call)])
+
+    def _assign(self, slot: Slot, calls: Sequence[Call[Any]]) -> None:
+        if len(calls) > 1:
+            self._shared += len(calls)
+        slot.assign(calls)
+
+    def _companions(self, first: Call[Any]) -> list[Call[Any]]:
+        if first.kind is None:
+            return []
+        alike = [call for call in self._waiting if call.kind == first.kind and not call.done]
+        companions = alike[: self._config.most_together - 1]
+        for call in companions:
+            self._waiting.remove(call)
+        return companions
 
 
 def shutting_down() -> ServiceError:

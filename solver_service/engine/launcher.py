@@ -34,8 +34,8 @@ class Launcher:
     def __init__(self, config: PoolConfig) -> None:
         self._config = config
         self._setup = pickle.dumps((config.initializer, config.memory_limit_bytes))
-        self._board_fd = shared_memory(config.workers)
-        self.board = TaskBoard(self._board_fd, config.workers)
+        self._board_fd = shared_memory(config.workers, config.most_together)
+        self.board = TaskBoard(self._board_fd, config.workers, config.most_together)
         self._server: _ForkServer | None = None
         self._lock = asyncio.Lock()
         self._closed = False
@@ -186,7 +186,8 @@ def _spawn(config: PoolConfig, descriptors: tuple[int, int, int]) -> subprocess.
         # Signals first: the imports take a while. The parent decides when workers end.
         "import signal as s; s.signal(s.SIGINT, s.SIG_IGN); s.signal(s.SIGTERM, s.SIG_IGN); "
         f"import sys; sys.path[:] = {path!r}; from {fork_server.__name__} import main; "
-        f"main({control}, {reports}, {board}, {config.workers}, {list(config.preload)!r})"
+        f"main({control}, {reports}, {board}, {config.workers}, {config.most_together}, "
+        f"{list(config.preload)!r})"
     )
     return subprocess.Popen(  # noqa: S603  # our own interpreter and program
         [sys.executable, "-P", "-c", program],  # -P: no modules from the working directory

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from .call import Call
 from .config import PoolConfig, PoolStats
-from .context import TaskContext
+from .context import Answer, Part, Payload, Share, TaskContext
 from .lane import Lane, shutting_down
 from .launcher import Launcher
 from .slot import Slot
 
 _LONGEST_CLOSING_GRACE = 1.0
 _KILL_SECONDS = 0.3
-
-Payload = TypeVar("Payload")
-Answer = TypeVar("Answer")
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +102,7 @@ class Pool:
         deadline: float | None = None,
         on_release: Callable[[], object] | None = None,
         on_report: Callable[[Any], object] | None = None,
+        priority: int = 0,
     ) -> Answer:
         """Run ``task(context, payload)`` in a worker of the lane and return its answer.
 
@@ -127,6 +125,8 @@ class Pool:
             remove files that the task reads or writes.
         on_report : callable, optional
             Called with each thing that the task reports, in order and before there is an answer.
+        priority : int, optional
+            Of the calls that wait, those of higher priority are begun first.
 
         Raises
         ------
@@ -144,7 +144,13 @@ class Pool:
             What the task raised, or an internal error.
         """
         call = self.submit(
-            task, payload, lane=lane, deadline=deadline, on_release=on_release, on_report=on_report
+            task,
+            payload,
+            lane=lane,
+            deadline=deadline,
+            on_release=on_release,
+            on_report=on_report,
+            priority=priority,
         )
         return await call.answer()
 
@@ -157,12 +163,84 @@ class Pool:
         deadline: float | None = None,
         on_release: Callable[[], object] | None = None,
         on_report: Callable[[Any], object] | None = None,
+        priority: int = 0,
     ) -> Call[Answer]:
         """Make a call as `run` does, and return at once a handle that can wait for its answer or stop it.
 
         What speaks against the call already now is raised here.
         """
-        call: Call[Answer] = Call(deadline, on_release, on_report)
+        call: Call[Answer] = Call(deadline, on_release, on_report, priority, kind=None)
+        self._submit([call], task, [payload], lane, shared=False)
+        return call
+
+    def submit_shared(
+        self,
+        task: Callable[[Sequence[Share[Payload, Answer]]], None],
+        payload: Payload,
+        *,
+        lane: str,
+        key: Hashable | None,
+        deadline: float | None = None,
+        on_release: Callable[[], object] | None = None,
+        on_report: Callable[[Any], object] | None = None,
+        priority: int = 0,
+    ) -> Call[Answer]:
+        """Make a call as `submit` does, of a task that may work on several calls at once.
+
+        Nobody waits for company: an idle worker takes the call up at once. Calls that have to wait for one
+        are given to it together if task and key are the same, the first in the queue first, and at most
+        `PoolConfig.most_together`. The task answers or fails each `Share` of them.
+
+        Every call keeps its own deadline, and can be stopped and abandoned without the others. If a task of
+        several calls raises an exception or loses its worker, be it only for the sake of one of them that
+        did not stop in time, those without an answer are begun once more, each alone and ahead of others of
+        their priority; then they fail as one of `submit` does. So a task may find what its first attempt
+        left behind.
+
+        Parameters
+        ----------
+        task : callable
+            Module-level function of a sequence of shares, one at least.
+        key : hashable or None
+            What the calls have in common, such as a matrix; None for a call that shares with no other.
+        payload, lane, deadline, on_release, on_report, priority
+            As for `run`.
+        """
+        kind = None if key is None else (task, key)
+        call: Call[Answer] = Call(deadline, on_release, on_report, priority, kind)
+        self._submit([call], task, [payload], lane, shared=True)
+        return call
+
+    def submit_together(
+        self,
+        task: Callable[[Sequence[Share[Payload, Answer]]], None],
+        parts: Sequence[Part[Payload]],
+        *,
+        lane: str,
+        priority: int = 0,
+    ) -> list[Call[Answer]]:
+        """Make several calls, at most `PoolConfig.most_together`, that are given to one worker as one task.
+
+        For each of them holds what does for one of `submit_shared`, but that no further ones join.
+        """
+        if len(parts) > self._config.most_together:
+            raise ValueError(f"{len(parts)} calls are too many for one task")
+        kind = (task, object())
+        calls: list[Call[Answer]] = [
+            Call(part.deadline, None, part.on_report, priority, kind) for part in parts
+        ]
+        self._submit(calls, task, [part.payload for part in parts], lane, shared=True)
+        return calls
+
+    def _submit(
+        self,
+        calls: Sequence[Call[Any]],
+        task: Callable[..., object],
+        payloads: Sequence[object],
+        lane: str,
+        *,
+        shared: bool,
+    ) -> None:
         try:
             self._refuse_if_closing()
             if self._launcher is None:
@@ -170,11 +248,11 @@ class Pool:
             place = self._lane(lane)
             if not place.slots:
                 raise ValueError(f"lane {lane!r} has no workers")
-            place.submit(call, task, payload)
+            place.submit(calls, task, payloads, shared=shared)
         except BaseException:
-            call.release()
+            for call in calls:
+                call.release()
             raise
-        return call
 
     def cancel_running(self, *, grace_seconds: float | None = None) -> None:
         """Refuse new calls and waiting ones, and ask all running tasks for their best answer.
@@ -195,15 +273,15 @@ class Pool:
         self.cancel_running(grace_seconds=grace)
         try:
             async with asyncio.timeout(grace + _KILL_SECONDS):
-                await self._until(lambda: all(slot.call is None for slot in self._slots))
+                await self._until(lambda: not any(slot.busy for slot in self._slots))
         except TimeoutError:
             logger.warning("some workers could not be stopped in time")
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
         for slot in self._slots:
-            if slot.call is not None:
-                slot.call.fail(shutting_down())
+            for call in slot.calls:
+                call.fail(shutting_down())
         if self._launcher is not None:
             await self._launcher.close()
 

@@ -218,3 +218,21 @@ def report_and_die(context: TaskContext, messages: list[Any]) -> None:
 def report_when_cancelled(context: TaskContext, path: str) -> None:
     until_cancelled(context, path)
     context.report("too late")
+
+
+def leave_for_later(context: TaskContext, path: str) -> str:
+    """Leave three pieces of work: wait until the answer has come and note it, fail, and note again."""
+    answered, noted = Path(path) / "answered", Path(path) / "noted"
+
+    def wait() -> None:
+        while not answered.exists():
+            pass
+        noted.write_text("after the answer")
+
+    def fail() -> None:
+        raise MemoryError
+
+    context.afterwards(wait)
+    context.afterwards(fail)
+    context.afterwards(lambda: announce(str(Path(path) / "second")))
+    return "answer"

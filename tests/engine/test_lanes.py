@@ -47,9 +47,9 @@ async def test_a_full_lane_blocks_no_other(pool, occupy):
         pool.submit(tasks.echo, 2, lane="long")
     assert [await pool.run(tasks.echo, number, lane="quick") for number in range(10)] == list(range(10))
     assert pool.stats.lanes == {
-        "quick": LaneStats(workers=1, busy=0, queued=0, restarts=0),
-        "long": LaneStats(workers=2, busy=2, queued=2, restarts=0),
-        "closed": LaneStats(workers=0, busy=0, queued=0, restarts=0),
+        "quick": LaneStats(workers=1, busy=0, together=0, queued=0, shared=0, restarts=0),
+        "long": LaneStats(workers=2, busy=2, together=2, queued=2, shared=0, restarts=0),
+        "closed": LaneStats(workers=0, busy=0, together=0, queued=0, shared=0, restarts=0),
     }
     assert (pool.stats.workers, pool.stats.busy, pool.stats.queued, pool.stats.restarts) == (3, 2, 2, 0)
     await release(calls, paths)

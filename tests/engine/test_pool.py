@@ -113,7 +113,9 @@ async def test_queue_is_first_come_first_served_and_bounded(pool, eventually, tm
         call.add_done_callback(lambda call: order.append(call.result()))
         calls.append(call)
     await eventually(lambda: pool.stats.queued == 4)
-    assert pool.stats == PoolStats({"main": LaneStats(workers=2, busy=2, queued=4, restarts=0)})
+    assert pool.stats == PoolStats(
+        {"main": LaneStats(workers=2, busy=2, together=2, queued=4, shared=0, restarts=0)}
+    )
     released = []
     with pytest.raises(QueueFullError) as caught:
         await pool.run(tasks.echo, "one too many", on_release=lambda: released.append(1), lane="main")
@@ -227,6 +229,7 @@ def test_works_on_uvloop_too():
         {"lanes": {"main": 0}},
         {"lanes": {"main": 2, "other": -1}},
         {"queue_size": -1},
+        {"most_together": 0},
         {"memory_limit_bytes": 0},
         {"grace_seconds": -1.0},
         {"grace_seconds": float("nan")},
