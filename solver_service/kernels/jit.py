@@ -11,13 +11,11 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite.binding import get_host_cpu_features
-from numba.core import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T", bound=np.generic)
 
 FloatArray: TypeAlias = NDArray[np.float64]
 UnsignedArray: TypeAlias = NDArray[np.unsignedinteger[Any]]
@@ -56,48 +54,36 @@ CACHE = _cache_folder()
 """Folder of compiled kernels. Without one each process compiles for itself, which takes seconds."""
 
 
+# `_nrt` and the two about wrappers are numba's target options, though not documented ones.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_WITHIN: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
 def kernel(function: F) -> F:
     """Compile on first use; division by zero gives inf or NaN as in NumPy.
 
     Without numba's run-time memory management, for kernels allocate nothing: where it is on, a call of one
     kernel by another counts references to the arrays, atomically, which costs more than a short row.
     """
-    # `_nrt` is one of numba's target options, though not a documented one.
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
     config: Any = numba.config
     before = config.CACHE_DIR
     config.CACHE_DIR = "" if CACHE is None else str(CACHE)  # read by njit, here and now
     try:
-        return cast(F, numba.njit(cache=CACHE is not None, **options)(function))
+        return cast(F, numba.njit(cache=CACHE is not None, **_OPTIONS)(function))
     finally:
         config.CACHE_DIR = before
 
 
-def _fma(_context: Any, a: Any, b: Any, c: Any) -> Any:
-    signature = types.float64(a, b, c)
-    return signature, lambda _, builder, __, arguments: builder.fma(*arguments)
-
-
-def _multiply_add(_context: Any, a: Any, b: Any, c: Any) -> Any:
-    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
-        return builder.fadd(builder.fmul(*arguments[:2]), arguments[2])
-
-    return types.float64(a, b, c), generate
-
-
-_Ternary: TypeAlias = Callable[[float, float, float], float]
-
-fma = cast(_Ternary, intrinsic(_fma))
-"""a·b + c, rounded once; for kernels only."""
-
-muladd = fma if get_host_cpu_features().get("fma", True) else cast(_Ternary, intrinsic(_multiply_add))
-"""a·b + c in the way that is fast on this machine: rounded once where the processor has the instruction."""
+def inlined(function: F) -> F:
+    """Compile as part of each kernel that calls it, whatever its size."""
+    return cast(F, numba.njit(**_OPTIONS, **_WITHIN)(function))
 
 
 class RawCSR(NamedTuple):
     """CSR arrays as the kernels want them: *unsigned* indices spare the wrap-around checks.
 
-    `indptr` (m + 1,) and `indices` (nnz,) are uint32 or uint64, `data` (nnz,) is float64.
+    `indptr` (m + 1,) and `indices` (nnz,) are uint32 or uint64, `data` (nnz,) is float64. All are read-only:
+    numba takes arrays that are not for another type, and stored matrices are mapped read-only in any case.
     """
 
     indptr: UnsignedArray
@@ -109,9 +95,9 @@ class RawCSR(NamedTuple):
         """View the arrays of a canonical `A` without copying."""
         unsigned = np.uint32 if A.indices.dtype.itemsize == 4 else np.uint64
         return cls(
-            np.ascontiguousarray(A.indptr).view(unsigned),
-            np.ascontiguousarray(A.indices).view(unsigned),
-            np.ascontiguousarray(A.data, dtype=np.float64),
+            _read_only(np.ascontiguousarray(A.indptr).view(unsigned)),
+            _read_only(np.ascontiguousarray(A.indices).view(unsigned)),
+            _read_only(np.ascontiguousarray(A.data, dtype=np.float64).view()),
         )
 
     @property
@@ -123,6 +109,11 @@ class RawCSR(NamedTuple):
     def nnz(self) -> int:
         """Number of stored entries."""
         return int(self.data.size)
+
+
+def _read_only(view: NDArray[T]) -> NDArray[T]:
+    view.flags.writeable = False
+    return view
 
 
 def pattern_of(A: csr_array | csc_array) -> tuple[UnsignedArray, UnsignedArray]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, TWO, FloatArray, UnsignedArray, fma, kernel, muladd
+from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel
+from .lanes import fma, muladd
 
 
 @kernel

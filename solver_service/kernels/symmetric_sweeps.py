@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel, muladd
+from .jit import ONE, TWO, FloatArray, UnsignedArray, kernel
+from .lanes import muladd
 from .products import row_dot
 from .vectors import squared_norm
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .jit import ONE, FloatArray, UnsignedArray, kernel
 
-_BLOCK = 256
+BLOCK = 256
 
 
 @kernel
@@ -14,8 +14,8 @@ def squared_norm(v: FloatArray) -> float:
     """‖v‖², in four partial sums over blocks, which are added with compensation (Neumaier 1974)."""
     total = 0.0
     low = 0.0
-    for start in range(0, v.size, _BLOCK):
-        stop = min(start + _BLOCK, v.size)
+    for start in range(0, v.size, BLOCK):
+        stop = min(start + BLOCK, v.size)
         whole = stop - (stop - start) % 4
         a = 0.0
         b = 0.0

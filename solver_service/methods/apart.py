@@ -12,7 +12,8 @@ from ..kernels import squared_norm
 from ..problems.components import Labels
 from . import cost
 from .gram import MOST_ROWS
-from .monitor import Interrupted, Monitor
+from .interruption import Interrupted
+from .monitor import Monitor
 from .process import Process
 from .result import FloatArray, Parameters, Result, Status
 from .snapshot import Capture, Holder, Snapshot

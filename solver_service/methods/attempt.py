@@ -10,6 +10,7 @@ from .monitor import Monitor, Work
 from .process import Drive, Process
 from .result import FloatArray, Phase
 from .snapshot import Snapshot, captured, restore
+from .tuning import Lesson
 
 _KEPT = ("method", "reason", "prior", "done", "seconds", "residual")
 
@@ -37,6 +38,12 @@ class Attempt:
         Replaces a rough `prior` by a better one, at some cost; None once done.
     least_squares : bool
         Whether its limit is a least-squares solution, from which inconsistency can be shown.
+    candidate : str
+        What lessons of it go by in `Tuning`; empty where there is nothing to learn.
+    lesson : Lesson or None
+        What was learned of it in earlier solves.
+    doubtful : bool
+        Whether it has failed to reach what it is to reach now: tried when all else has ended.
     """
 
     method: str
@@ -49,6 +56,9 @@ class Attempt:
     refine: Callable[[Attempt], None] | None = None
     drive: Drive | None = None
     least_squares: bool = False
+    candidate: str = ""
+    lesson: Lesson | None = None
+    doubtful: bool = False
     done: bool = False
     seconds: float = 0.0
     work: Work = field(default_factory=Work)
@@ -69,6 +79,11 @@ class Attempt:
         return self.entry + self.prior if self.drive is None or self.final else self.drive.forecast
 
     @property
+    def trusted(self) -> bool:
+        """Whether earlier solves have shown that it meets targets, and at what cost."""
+        return self.lesson is not None and self.lesson.won
+
+    @property
     def spent(self) -> float:
         """Cost of its steps so far."""
         return self.paid if self.drive is None else self.drive.spent
@@ -81,6 +96,11 @@ class Attempt:
         own.epochs += now.epochs - before.epochs
         own.cost += now.cost - before.cost
         self.seconds += seconds
+
+    def release(self) -> None:
+        """Let go of the process, and of what is needed to start one."""
+        self.start = self.refine = self.drive = None
+        self.done = True
 
     def capture(self) -> Snapshot:
         """What it has done, and the state of its process unless that has ended."""

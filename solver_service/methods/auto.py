@@ -24,6 +24,7 @@ from .registry import BATCH, LU, METHODS, Form
 from .result import FloatArray
 from .state import State
 from .team import worthwhile_threads
+from .tuning import NOTHING, Lesson, Tuning
 
 _TALL = 16
 """Rows per column from which a few rows in random order may be enough."""
@@ -33,8 +34,11 @@ _FEW, _SOME, _MANY = 16, 40, 60
 """Steps that a method is expected to take while nothing is known of it."""
 _OPTIMISM = 0.8
 """Forecasts of conjugate gradients are rather too low, as plateaus come later."""
+_PATIENCE = 2.0
+"""Times what it took before, after which one that is known to be good has disappointed."""
 _LAST_RESORT = 1e18
 _LONGEST_FACTORISATION = 1e11
+_BLOCKS = "blocks"
 _SELDOM = 5.0
 """Most systems are connected: blocks are searched for where that is a small part of what is expected."""
 
@@ -47,6 +51,10 @@ class Race:
     state : State
     b : ndarray, (m,)
     options : Options
+    tuning : Tuning
+        What was learned in earlier solves.
+    fall : float
+        By how many factors of e the residual has to fall.
     seconds_left : callable or None
         Seconds to the deadline, None without one: what may take longer and cannot be stopped is not begun.
     solve_block : callable or None
@@ -59,6 +67,8 @@ class Race:
         b: FloatArray,
         options: Options,
         *,
+        tuning: Tuning = NOTHING,
+        fall: float = 0.0,
         seconds_left: Callable[[], float] | None = None,
         solve_block: SolveBlock | None = None,
     ) -> None:
@@ -68,20 +78,19 @@ class Race:
         self._seconds_left = seconds_left
         self._solve_block = solve_block
         self.attempts = list(self._candidates())
+        for attempt in self.attempts:
+            lesson = tuning.lessons.get(attempt.candidate)
+            if lesson is not None:
+                _recall(attempt, lesson, fall)
 
     def next(self) -> tuple[Attempt, float] | None:
         """Say which candidate goes on, and what it may spend until the next look; None if all have ended."""
+        return self._next(lambda a: not (a.done or a.doubtful)) or self._next(lambda a: not a.done)
+
+    def _next(self, eligible: Callable[[Attempt], bool]) -> tuple[Attempt, float] | None:
         while True:
-            running = [a for a in self.attempts if not a.done]
-            iterating = [a for a in running if not a.final]
-            # The first of the list begins; from then on the forecasts decide, and where no residual falls any
-            # more, those go on that may tell why.
-            begun = self.spent > 0.0
-            best = min(
-                iterating,
-                key=lambda a: (a.forecast, not a.least_squares) if begun else (0.0, False),
-                default=None,
-            )
+            running = [a for a in self.attempts if eligible(a)]
+            best = self._best(running)
             longest = self._longest
             finals = (a for a in running if a.final and a.forecast < longest)
             final = min(finals, key=lambda a: a.forecast, default=None)
@@ -90,11 +99,30 @@ class Race:
                     final.refine(final)
                     continue
                 if best is not None:
-                    final.reason += f", against {_told(best.forecast)} that {best.method} would still take"
+                    still = " still" if self.spent > 0.0 else ""
+                    final.reason += f", against {_told(best.forecast)} that {best.method} would{still} take"
                 return final, math.inf
             if best is None:
                 return None
-            return best, 2.0 * best.step if best.drive is None else max(2.0 * best.step, _SHARE * self.spent)
+            if best.drive is not None:
+                return best, max(2.0 * best.step, _SHARE * self.spent)
+            leads = best.trusted and self.spent == 0.0 and (final is None or best.prior <= final.forecast)
+            return best, _PATIENCE * best.prior if leads else 2.0 * best.step
+
+    def _best(self, running: list[Attempt]) -> Attempt | None:
+        """Say which of those that iterate goes on, unless a factorisation is worthwhile.
+
+        The forecasts decide, and where no residual falls any more, those go on that may tell why. At first
+        one begins that earlier solves have shown to be good, or else the first of the list.
+        """
+        iterating = [a for a in running if not a.final]
+        if self.spent == 0.0:
+            if any(a.trusted for a in iterating):
+                iterating = [a for a in iterating if a.lesson is not None]
+            elif not any(a.trusted for a in running):
+                unknown = [a for a in iterating if a.lesson is None]
+                return next(iter(unknown or iterating), None)
+        return min(iterating, key=lambda a: (a.forecast, not a.least_squares), default=None)
 
     @property
     def _longest(self) -> float:
@@ -109,7 +137,12 @@ class Race:
 
     def _worthwhile(self, final: Attempt, best: Attempt) -> bool:
         """Whether a factorisation costs less than the iterations, some of which were made, still would."""
-        return self.spent > 0.0 and best.forecast > _OPTIMISM * final.forecast
+        if self.spent > 0.0:
+            return best.forecast > _OPTIMISM * final.forecast
+        if best.trusted:
+            return final.trusted and best.forecast > final.forecast
+        known = any(a.trusted and not (a.done or a.doubtful) for a in self.attempts)
+        return known and best.forecast > _OPTIMISM * final.forecast
 
     def _candidates(self) -> Iterator[Attempt]:
         options = self._options
@@ -190,6 +223,7 @@ class Race:
                 "",
                 lambda x: apart.Apart(self._state, self._b, start * x, solve),
                 final=True,
+                candidate=_BLOCKS,
                 prior=search,
                 refine=self._find_blocks,
             )
@@ -199,8 +233,9 @@ class Race:
         state = self._state
         m, n = state.A.shape
         forms = METHODS["direct"].forms(state)
-        for form in forms:
-            attempt = Attempt("direct", form.note, self._starter(form), final=True)
+        for place, form in enumerate(forms):
+            candidate = _candidate("direct", place)
+            attempt = Attempt("direct", form.note, self._starter(form), final=True, candidate=candidate)
             if form is LU:
                 attempt.prior, attempt.refine = cost.least_factorisation(n, state.A.nnz), self._price
             else:
@@ -251,6 +286,7 @@ class Race:
             prior=guess * step,
             step=step,
             least_squares=least_squares,
+            candidate=_candidate(method, form),
         )
 
     def _mini_batch(self) -> Iterator[Attempt]:
@@ -271,6 +307,28 @@ class Race:
                     prior=_LAST_RESORT * (1 + place),
                     step=math.inf,
                 )
+
+
+def _candidate(method: str, form: int) -> str:
+    return f"{method}/{form}"
+
+
+def _recall(attempt: Attempt, lesson: Lesson, fall: float) -> None:
+    """Tell a candidate what was learned of it."""
+    attempt.lesson = lesson
+    attempt.doubtful = fall >= lesson.out_of_reach
+    if attempt.final:
+        attempt.prior, attempt.done = lesson.price, not lesson.price < _LONGEST_FACTORISATION
+        if attempt.candidate == _BLOCKS:
+            attempt.reason = "disconnected blocks, solved apart"
+        elif attempt.refine is not None:
+            attempt.reason += f", predicted to take {_told(attempt.prior)}"
+        attempt.refine = None
+    else:
+        attempt.prior = max(lesson.price * fall, 2.0 * attempt.step)
+    if lesson.won:
+        attempt.entry = 0.0  # paid
+        attempt.reason += "; it has met the target in earlier solves of this matrix"
 
 
 def _told(work: float) -> str:

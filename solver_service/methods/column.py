@@ -14,7 +14,8 @@ from .books import Books
 from .clock import Clock
 from .disproof import Disproof
 from .equations import Equations
-from .monitor import SILENCE, Interrupted, Monitor
+from .interruption import Interrupted
+from .monitor import SILENCE, Monitor
 from .options import Options
 from .outcome import Outcome
 from .process import Drive
@@ -24,6 +25,8 @@ from .result import FloatArray, Progress, Result, Status
 from .row_space import RowSpace
 from .snapshot import Holder, Snapshot
 from .state import State
+from .trials import trials
+from .tuning import NOTHING, Trial, Tuning, fall
 
 DEFAULT_MAX_EPOCHS = 50_000.0
 """The generous limit that `max_epochs=None` stands for."""
@@ -38,7 +41,8 @@ _FINAL = (Status.CONVERGED, Status.MAX_EPOCHS, Status.INCONSISTENT)
 class Column:
     """One right-hand side b, (m,), with its start x0, (n,) or None for zero.
 
-    `connected` says that A is known to be one block.
+    `tuning` is what was learned of A before, `connected` says that A is known to be one block, and `clock` is
+    that of all right-hand sides.
 
     Notes
     -----
@@ -52,17 +56,23 @@ class Column:
         x0: FloatArray | None,
         options: Options,
         *,
+        tuning: Tuning = NOTHING,
         connected: bool = False,
+        clock: Clock | None = None,
     ) -> None:
-        self._clock = Clock(state)
+        self._clock = Clock(state, clock)
         self._state = state
         self._options = options
+        self._tuning = tuning
         self._connected = connected
         self._equations = Equations(state, b, x0, options, self._clock)
         self._books = Books(options.method)
         self._row_space = RowSpace(required=options.minimum_norm, minimum_norm=x0 is None or not x0.any())
         self._disproof = Disproof(self._equations, options, self._books)
-        self._candidates: Race | Requested
+        self._candidates: Race | Requested | None = None
+        self._begin: float  # the residual norm of the start
+        self.trials: tuple[Trial, ...] = ()
+        """What there is to learn from the solve, once done."""
         self.limited = False
         """Whether `max_epochs` had any influence on the result."""
 
@@ -106,8 +116,19 @@ class Column:
         proof = self._disproof.certificate if empty is None else empty
         if status is not Status.INCONSISTENT:
             proof = None
-        outcome = Outcome(equations, self._options, monitor, self._books, status, proof)
-        return outcome.result(self._row_space.minimum_norm, self._clock)
+        outcome = Outcome(equations, self._options, monitor, self._books, status, proof, self._tuning)
+        result = outcome.result(self._row_space.minimum_norm, self._clock)
+        ended = status not in (Status.CANCELLED, Status.TIME_LIMIT)
+        if self._options.method == "auto" and ended and self._books.attempts:
+            candidates, tried = self._attempts, self._books.attempts
+            converged = result.converged
+            self.trials = trials(candidates, tried, self._begin, equations.target, converged=converged)
+        # What they hold is large, and all of it refers to each other: let go of it now, not when somebody
+        # collects garbage.
+        monitor.release()
+        for attempt in [*self._attempts, *self._books.attempts]:
+            attempt.release()
+        return result
 
     def _run(self, monitor: Monitor, snapshot: Snapshot | None) -> Status:
         """Let the candidates work until one meets the target or a limit ends it all."""
@@ -120,13 +141,20 @@ class Column:
                 spec.require(self._state)
             if self._trivial(monitor):
                 return Status.CONVERGED
+            self._begin = monitor.best_norm
             self._candidates = self._choose(spec, monitor)
+        assert self._candidates is not None
         while status not in _FINAL:
             move = self._candidates.next()
             if move is None:
                 return Status.STAGNATED
             status = self._go_on(*move, monitor)
         return status
+
+    @property
+    def _attempts(self) -> list[Attempt]:
+        """All candidates; none where there was nothing to choose."""
+        return [] if self._candidates is None else self._candidates.attempts
 
     def _choose(self, spec: MethodSpec, monitor: Monitor) -> Race | Requested:
         """Make the candidates."""
@@ -137,6 +165,8 @@ class Column:
             self._state,
             b,
             self._options,
+            tuning=self._tuning,
+            fall=fall(self._begin, monitor.target),
             seconds_left=None if monitor.deadline is None else lambda: monitor.seconds_left,
             solve_block=None if self._connected else self._solve_block,
         )
@@ -186,7 +216,8 @@ class Column:
         return {
             "monitor": monitor.capture(),
             "seconds": self._clock.capture(),
-            **self._books.capture(self._candidates.attempts),
+            "begin": self._begin,
+            **self._books.capture(self._attempts),
             **self._row_space.capture(monitor),
         }
 
@@ -195,6 +226,7 @@ class Column:
         # What can be had at once is enough for a result; the processes may take long.
         monitor.restore(snapshot["monitor"])
         self._clock.restore(snapshot["seconds"])
+        self._begin = snapshot["begin"]
         self._books.restore(snapshot, monitor)
         self._row_space.restore(snapshot, monitor)
         try:
@@ -203,7 +235,7 @@ class Column:
             if spec.require is not None:
                 spec.require(self._state)
             self._candidates = self._choose(spec, monitor)
-            for attempt, saved in zip(self._candidates.attempts, snapshot["candidates"], strict=True):
+            for attempt, saved in zip(self._attempts, snapshot["candidates"], strict=True):
                 monitor.tick()
                 attempt.restore(saved)
                 attempt.restart(saved, monitor)
@@ -212,7 +244,7 @@ class Column:
             if not snapshot["row_space"]:
                 self._row_space.leave(monitor)
             raise
-        attempt = self._books.rejoin(self._candidates.attempts, snapshot, monitor)
+        attempt = self._books.rejoin(self._attempts, snapshot, monitor)
         drive = attempt.drive
         assert drive is not None
         return self._work(attempt, monitor, lambda: Status.CONVERGED if monitor.met else drive.go_on())

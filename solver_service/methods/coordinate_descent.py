@@ -8,31 +8,44 @@ second is Kaczmarz on Âᵀq = 0, and the rule of `momentum.py` holds with H = �
 from __future__ import annotations
 
 import math
+from collections.abc import Generator, Sequence
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..kernels import (
     HEAVY_BALL,
     collect_gradients,
     least_squares_gradient,
+    least_squares_gradient_block,
     least_squares_momentum_steps,
+    least_squares_momentum_steps_block,
     least_squares_steps,
+    least_squares_steps_block,
     least_squares_update,
+    least_squares_update_block,
     spd_gradient,
+    spd_gradient_block,
     spd_momentum_steps,
+    spd_momentum_steps_block,
     spd_steps,
+    spd_steps_block,
+    squared_norm,
 )
+from .block import Block
 from .options import Options
 from .result import FloatArray
-from .sampled import Sampled, Size
-from .shuffled import Sampler
-from .single_vector import Equations, Kernels, SingleVector
+from .sampled import Sampled, Size, ramps_of
+from .sampler import Order
+from .shuffled import ShuffledRows
+from .single_vector import Kernels, Rows, SingleVector
 from .snapshot import Snapshot
 from .state import State
 
 _DRIFTED = 0.1
-_KERNELS = Kernels(spd_steps, spd_momentum_steps, spd_gradient)
+_KERNELS = Kernels(
+    spd_steps, spd_momentum_steps, spd_gradient, spd_steps_block, spd_momentum_steps_block, spd_gradient_block
+)
 
 
 class PositiveDefinite(SingleVector):
@@ -43,13 +56,15 @@ class PositiveDefinite(SingleVector):
         n = x0.size
         super().__init__(
             _KERNELS,
-            lambda _: Equations(system.raw, system.sign * b / system.norms, system.norms),
+            system,
+            lambda _: Rows(system.raw, system.norms, lambda b: (system.sign * b.T / system.norms).T),
+            b,
             x0,
             scale=system.norms,
             size=Size(n, n, system.csr.nnz, n),
             passes=n,
             spectrum=lambda fine: system.fine_spectrum if fine else system.spectrum,
-            sampler=Sampler(1, lambda _: n, 1, options.seed),
+            sampler=system.sampler(options.seed),
             options=options,
         )
 
@@ -69,6 +84,7 @@ class LeastSquares(Sampled):
             sampler=system.sampler(options.seed),
             options=options,
         )
+        self._system = system
         columns = system.chunk(0)
         self._A = state.A
         self._raw = columns.raw
@@ -86,13 +102,21 @@ class LeastSquares(Sampled):
 
     def _pair(self, zy: FloatArray, qy: FloatArray) -> None:
         """Set the partners of z and q to copies; without gradient vectors they are z and q themselves."""
-        if self.dense:
-            threads = self.rule.threads
-            self._zy, self._gz = zy.copy(), np.zeros((threads, zy.size))
-            self._qy, self._gq = qy.copy(), np.zeros((threads, qy.size))
-        else:
-            self._zy, self._gz = self._z, self._z[np.newaxis]
-            self._qy, self._gq = self._q, self._q[np.newaxis]
+        dense, threads = self.dense, self.rule.threads
+        self._zy: FloatArray = zy.copy() if dense else self._z
+        self._qy: FloatArray = qy.copy() if dense else self._q
+        self._gz, self._gq = (np.zeros((threads, v.size if dense else 0)) for v in (zy, qy))
+        self.vectors = ("_z", "_q", "_zy", "_qy") if dense else ("_z", "_q")
+
+    def moved(self) -> None:
+        """Without gradient vectors the partners are z and q."""
+        if not self.dense:
+            self._zy, self._qy = self._z, self._q
+
+    @property
+    def matrix(self) -> ShuffledRows:
+        """The columns."""
+        return self._system
 
     def capture(self) -> Snapshot:
         """The state, with the partners where there are any."""
@@ -123,15 +147,15 @@ class LeastSquares(Sampled):
 
     def _estimated_norm(self, total: float, sampled: int) -> float | None:  # noqa: ARG002  # q is at hand
         q = self._qy if self.rule.kind == HEAVY_BALL else self._q
-        norm = float(np.linalg.norm(q))
+        norm = math.sqrt(squared_norm(np.ascontiguousarray(q)))
         return norm if math.isfinite(norm) else math.inf
 
-    def _plain_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:  # noqa: ARG002  # there is one
+    def _plain_steps(self, chunk: int, order: Order) -> float:  # noqa: ARG002  # there is one
         rule = self.rule
         least_squares_steps(*self._raw, order, rule.batch, rule.eta, self._z, self._q, self._c)
         return 0.0
 
-    def _momentum_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:  # noqa: ARG002
+    def _momentum_steps(self, chunk: int, order: Order) -> float:  # noqa: ARG002
         rule = self.rule
         least_squares_momentum_steps(
             *self._raw,
@@ -146,11 +170,11 @@ class LeastSquares(Sampled):
             self._q,
             self._qy,
             self._gq[0],
-            self._ramp,
+            self.ramp,
         )
         return 0.0
 
-    def _gradient(self, chunk: int, order: NDArray[np.uint32], thread: int) -> float:  # noqa: ARG002
+    def _gradient(self, chunk: int, order: Order, thread: int) -> float:  # noqa: ARG002
         least_squares_gradient(*self._raw, order, self._qy, self._gz[thread], self._gq[thread])
         return 0.0
 
@@ -162,7 +186,7 @@ class LeastSquares(Sampled):
             rule.kind,
             rule.eta / rule.batch,
             rule.beta,
-            self._ramp,
+            self.ramp,
             self._z,
             self._zy,
             self._gz[0],
@@ -170,3 +194,33 @@ class LeastSquares(Sampled):
             self._qy,
             self._gq[0],
         )
+
+    @classmethod
+    def pass_together(
+        cls, block: Block, processes: Sequence[Self], chunk: int, order: Order
+    ) -> Generator[None, None, FloatArray]:
+        """See `Sampled`."""
+        del chunk
+        first = processes[0]
+        rule, raw = first.rule, first._raw
+        totals, z, q = block.row(), block["_z"], block["_q"]
+        yield
+        if not first.dense:
+            c = block.scratch("c", first._c.size)
+            least_squares_steps_block(*raw, order, rule.batch, rule.eta, z, q, c)
+            return totals
+        zy, qy = block["_zy"], block["_qy"]
+        gz, gq = block.scratch("gz", z.shape[0]), block.scratch("gq", q.shape[0])
+        pairs = z, zy, gz, q, qy, gq
+        with ramps_of(block, processes) as ramps:
+            if not first.in_parts:
+                least_squares_momentum_steps_block(
+                    *raw, order, rule.batch, rule.eta, rule.beta, rule.kind, *pairs, ramps
+                )
+                return totals
+            for start in range(0, order.size, rule.batch):
+                for segment in first.segments(order[start : start + rule.batch]):
+                    yield
+                    least_squares_gradient_block(*raw, segment, qy, gz, gq)
+                least_squares_update_block(rule.kind, rule.eta / rule.batch, rule.beta, ramps, *pairs)
+        return totals

@@ -15,8 +15,9 @@ from .monitor import Monitor
 from .options import Options
 from .process import Drive
 from .registry import GRAM, METHODS, Form
+from .residuals import norm
 from .result import Certificate, FloatArray, Status
-from .verification import RADIUS, nearly_least_squares, norm, prove_inconsistent, true_residual
+from .verification import RADIUS, nearly_least_squares, prove_inconsistent, true_residual
 
 _AS_GOOD = 1.0005
 """Of two least-squares iterates that of the proof is preferred, unless its residual is larger by this."""

@@ -9,10 +9,11 @@ import numpy as np
 from ..errors import FieldError, NonFiniteError
 from .clock import Clock
 from .options import Options
+from .residuals import Residual, norm
 from .result import Certificate, FloatArray
 from .state import State, safe_exponent
 from .team import worthwhile_threads
-from .verification import empty_row_certificate, norm, true_residual
+from .verification import empty_row_certificate, exact_residual
 
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -24,6 +25,7 @@ class Equations:
     ----------
     state : State
     b : ndarray, (m,)
+        Contiguous and writeable, as the kernels want it, but nobody writes to it.
     x0 : ndarray, (n,), or None
         None for zero.
     options : Options
@@ -50,8 +52,7 @@ class Equations:
         self._clock = clock
         self._b_exponent = safe_exponent(b)
         self._x_exponent = self._b_exponent - state.exponent
-        # A copy in any case: the caller's may be read-only.
-        self.b = np.ldexp(b, -self._b_exponent) if self._b_exponent else b.copy()
+        self.b = np.ldexp(b, -self._b_exponent) if self._b_exponent else b
         self.b_norm = norm(self.b)
         if self.given_norm(self.b_norm) >= _LARGEST:
             raise NonFiniteError(
@@ -61,20 +62,19 @@ class Equations:
         self.x0 = np.zeros(state.A.shape[1]) if x0 is None else self.scaled_x(x0).copy()
         self.empty = empty_row_certificate(state, self.b, self.target)
         self.solvable = self.b if self.empty is None else self._without_empty_rows(self.b)
-        self._verified: tuple[FloatArray, FloatArray, float] | None = None
+        self._verified: tuple[FloatArray, Residual] | None = None
 
-    def residual(self, x: FloatArray) -> tuple[FloatArray, float]:
-        """b − A x and its norm, by separate code; those of the x asked about last are remembered."""
+    def residual(self, x: FloatArray) -> Residual:
+        """b − A x, by separate code; that of the x asked about last is remembered."""
         if self._verified is None or self._verified[0] is not x:
             with self._clock.verifying():
-                r = true_residual(self.state.raw, self.b, x, self.threads)
-                self._verified = (x, r, norm(r))
-        return self._verified[1:]
+                self._verified = (x, exact_residual(self.state.raw, self.b, x, self.threads))
+        return self._verified[1]
 
     def confirm(self, x: FloatArray) -> float:
         """‖b − A x‖ of the equations that are not empty."""
-        r, size = self.residual(x)
-        return size if self.state.empty_rows.size == 0 else norm(self._without_empty_rows(r))
+        r = self.residual(x)
+        return r.norm if self.state.empty_rows.size == 0 else norm(self._without_empty_rows(r.vector))
 
     def _without_empty_rows(self, v: FloatArray) -> FloatArray:
         v = v.copy()

@@ -40,6 +40,7 @@ from ..kernels import (
     transposed,
 )
 from .ordering import IndexArray, column_order, dense_from, symmetric_order
+from .parts import COUNT, FLAG, NUMBER, Form, flat, vector
 from .result import FloatArray
 
 _NEARLY_SYMMETRIC = 0.8
@@ -91,6 +92,11 @@ class Analysis:
     def nbytes(self) -> int:
         """Bytes held."""
         return self.order.nbytes
+
+
+def analysis_form(n: int) -> Form[Analysis]:
+    """The form of what is known of n columns."""
+    return flat(Analysis, symmetric=FLAG, order=vector(np.uint32, n), entries=COUNT, flops=NUMBER)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse import csr_array
 
 from ..kernels import RawCSR, accumulate_gram
+from .parts import NUMBER, Form, fitting, flat
 from .result import FloatArray
 from .team import BLOCK_ENTRIES
 
@@ -61,6 +62,17 @@ class GramFactor:
     def nbytes(self) -> int:
         """Bytes held."""
         return int(self.factor.nbytes)
+
+
+def gram_form(size: int) -> Form[GramFactor]:
+    """The form of the factor of a matrix of that size."""
+    return flat(
+        GramFactor,
+        # contiguous, as LAPACK stores by columns
+        factor=Form(lambda factor: factor.T, lambda rows: fitting(rows, np.float64, size, size).T),
+        shift=NUMBER,
+        least_pivot=NUMBER,
+    )
 
 
 def _gram(rows: csr_array, tick: Callable[[], None]) -> FloatArray:

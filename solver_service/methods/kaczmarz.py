@@ -6,15 +6,29 @@ minimum-norm solution of any consistent system. The rule for η and β is in `mo
 
 from __future__ import annotations
 
-from ..kernels import kaczmarz_gradient, kaczmarz_momentum_steps, kaczmarz_steps
+from ..kernels import (
+    kaczmarz_gradient,
+    kaczmarz_gradient_block,
+    kaczmarz_momentum_steps,
+    kaczmarz_momentum_steps_block,
+    kaczmarz_steps,
+    kaczmarz_steps_block,
+)
 from .options import Options
 from .result import FloatArray
 from .sampled import Size
-from .single_vector import Equations, Kernels, SingleVector
+from .single_vector import Kernels, Rows, SingleVector
 from .state import State
 
 _BATCHES = 4
-_KERNELS = Kernels(kaczmarz_steps, kaczmarz_momentum_steps, kaczmarz_gradient)
+_KERNELS = Kernels(
+    kaczmarz_steps,
+    kaczmarz_momentum_steps,
+    kaczmarz_gradient,
+    kaczmarz_steps_block,
+    kaczmarz_momentum_steps_block,
+    kaczmarz_gradient_block,
+)
 
 
 class Kaczmarz(SingleVector):
@@ -30,13 +44,15 @@ class Kaczmarz(SingleVector):
 
         largest = system.count if system.chunks == 1 else system.count // (_BATCHES * system.chunks)
 
-        def equations(number: int) -> Equations:
+        def rows(number: int) -> Rows:
             chunk = system.chunk(number)
-            return Equations(chunk.raw, b[chunk.rows] / chunk.norms, chunk.norms)
+            return Rows(chunk.raw, chunk.norms, lambda b: (b[chunk.rows].T / chunk.norms).T)
 
         super().__init__(
             _KERNELS,
-            equations,
+            system,
+            rows,
+            b,
             x0,
             scale=1.0,
             size=Size(system.count, x0.size, system.nnz, largest),

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, cg, lsmr, lsqr
 
 from . import cost
-from .monitor import Interrupted, Monitor
+from .interruption import Interrupted
+from .monitor import Monitor
 from .options import Options
 from .process import Process
 from .products import Product

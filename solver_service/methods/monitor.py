@@ -10,25 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels import RawCSR, residual, squared_norm
+from ..kernels import RawCSR
 from .error_estimate import Trail
 from .history import History
+from .interruption import Interrupted
+from .residuals import ResidualNorm
 from .result import FloatArray, Forecast, HistoryPoint, Progress, Status
 from .snapshot import Capture, Holder, Snapshot, Within
-from .team import blocks, in_parallel, parts
+from .team import blocks, parts
+from .together import perform
 
 SILENCE = 0.2
 """Seconds without a word to the callback."""
 _UNSURE = 2.0
 """By what factor a predicted cost may be off."""
-
-
-class Interrupted(Exception):  # noqa: N818  # not an error: the way out of nested loops
-    """A limit or a request ends the solve now; the best iterate so far is kept."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 @dataclass(slots=True)
@@ -117,7 +112,6 @@ class Monitor:
         self.best_x: FloatArray = x0
         self.best_norm = self._b_norm
         self.trail = Trail(self.best_norm)
-        self._r = np.empty_like(b)
         self.deadline = deadline
         self.should_stop = should_stop
         self._callback = callback
@@ -140,7 +134,7 @@ class Monitor:
         other = copy(self)
         other.max_epochs -= 0.5 * self.remaining_epochs
         other.best_x, other.best_norm = np.zeros_like(self.best_x), self._b_norm
-        other.trail, other._r = Trail(self._b_norm), np.empty_like(self._r)
+        other.trail = Trail(self._b_norm)
         other._callback, other._keeper, other._history = None, None, History()
         return other
 
@@ -250,7 +244,6 @@ class Monitor:
         if self._confirm is None or not promising:
             norm = self._residual_norm(x, self.tick)
         if norm <= self.target:
-            self.tick()
             x = x.copy()
             norm = norm if self._confirm is None else self._confirm(x)
         self._judge(x, norm)
@@ -354,6 +347,10 @@ class Monitor:
         self._told = None if told is None else (told[0], told[1])
         self._start = time.monotonic() - snapshot["seconds"]
 
+    def release(self) -> None:
+        """Let go of those who know this monitor."""
+        self._confirm = self._disprove = self._capture = None
+
     def hopeless(self, x: FloatArray) -> bool:
         """Whether it is proven that no x meets the target; `x` is one whose residual no longer falls."""
         return self._disprove is not None and self._disprove(x)
@@ -363,14 +360,8 @@ class Monitor:
         self._judge(x, self._residual_norm(x, lambda: None))
 
     def _residual_norm(self, x: FloatArray, tick: Callable[[], None]) -> float:
-        def part(number: int) -> float:
-            for start, stop in self._parts[number]:
-                tick()
-                residual(*self._A, self._b, x, start, stop, self._r)
-            return 0.0
-
-        in_parallel(part, len(self._parts))
-        return math.sqrt(squared_norm(self._r))
+        norm: float = perform(ResidualNorm(self._A, self._b, x, self._parts, tick))
+        return norm
 
     def _judge(self, x: FloatArray, norm: float) -> None:
         if not math.isfinite(norm):

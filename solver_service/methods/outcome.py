@@ -13,8 +13,9 @@ from .clock import Clock
 from .equations import Equations
 from .monitor import Monitor
 from .options import Options
+from .residuals import Residual
 from .result import Certificate, Result, Status
-from .state import TUNING
+from .tuning import Tuning
 from .verification import worst_equations
 
 
@@ -28,6 +29,8 @@ class Outcome:
         As the flow takes it.
     proof : Certificate or None
         That of inconsistency, if it is said to be inconsistent.
+    tuning : Tuning
+        What was known of the matrix.
     """
 
     def __init__(
@@ -38,13 +41,16 @@ class Outcome:
         books: Books,
         status: Status,
         proof: Certificate | None,
+        tuning: Tuning,
     ) -> None:
+        self._tuning = tuning
         self._equations, self._options, self._monitor, self._books = equations, options, monitor, books
         self._x = equations.given_x(monitor.best_x)
-        self._r, self._size = equations.residual(equations.scaled_x(self._x))
+        self._r = equations.residual(equations.scaled_x(self._x))
+        self._size = self._r.norm
         if not math.isfinite(self._size):
             self._x = np.zeros_like(self._x)
-            self._r, self._size = equations.b, equations.b_norm
+            self._r, self._size = Residual(equations.b), equations.b_norm
         # Judged on the numbers that are reported: scaling back may round where they are subnormal.
         self._residual_norm = equations.given_norm(self._size)
         self._target = equations.given_norm(equations.target)
@@ -70,7 +76,7 @@ class Outcome:
             iterations=work.iterations,
             epochs=work.epochs,
             row_updates=work.row_updates,
-            parameters=replace(books.parameters, seed=self._options.seed, tuning=TUNING),
+            parameters=replace(books.parameters, seed=self._options.seed, tuning=self._tuning.label),
             phases=tuple(attempt.phase() for attempt in books.attempts),
             history=monitor.history,
             timings=clock.timings(),
@@ -79,7 +85,7 @@ class Outcome:
             forecast=monitor.forecast,
             error_estimate=self._error_estimate() if converged else None,
             certificate=None if self._proof is None else equations.given_proof(self._proof),
-            worst_equations=worst_equations(equations.given_residual(self._r)) if explain else None,
+            worst_equations=worst_equations(equations.given_residual(self._r.vector)) if explain else None,
         )
 
     def _advice(self) -> str:
@@ -97,7 +103,7 @@ class Outcome:
         if process is None or m < n:
             return None
         estimate = (
-            process.error_estimate(self._r)
+            process.error_estimate(self._r.vector)
             if process.factored
             else monitor.trail.estimate(monitor.best_x, self._size)
         )

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from .block import Vectors
 from .monitor import Monitor
 from .result import FloatArray, Parameters, Status
 from .snapshot import Snapshot, captured, restore
@@ -40,7 +41,7 @@ _COUNTS = (
 )
 
 
-class Process(ABC):
+class Process(Vectors, ABC):
     """One method at work on one right-hand side."""
 
     patience: float = 0.0
@@ -91,7 +92,7 @@ class Process(ABC):
         """Asked after success, given r = b − A x: an estimate of ‖x − x*‖ by factors of A, None without."""
         return None
 
-    def check(self, norm: float) -> None:  # noqa: B027  # most have nothing that could drift
+    def check(self, norm: float) -> None:  # most have nothing that could drift
         """Told ‖b − A x‖ of the iterate: recompute what was kept up to date, if it has left the truth."""
 
     def recover(self, x: FloatArray) -> bool:  # noqa: ARG002  # most have no step to shorten
@@ -108,6 +109,7 @@ class Process(ABC):
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take up a captured state; for a process that was started on the same A and b, from any x."""
+        self.move_out()
         restore(self, self.kept, snapshot)
 
 
@@ -128,6 +130,11 @@ class Drive:
     def forecast(self) -> float:
         """Cost (see `cost`) still to pay until the target, by the decay observed so far; inf if none."""
         return self._pace.forecast(self._monitor.target)
+
+    @property
+    def begin(self) -> float:
+        """The residual norm with which it began."""
+        return self._pace.points[0][1]
 
     @property
     def spent(self) -> float:

@@ -22,6 +22,8 @@ from .state import State
 
 COMMON = frozenset({"method", "rtol", "atol", "max_epochs", "time_limit", "seed", "threads"})
 BATCH = frozenset({"batch_size", "momentum", "beta", "step_size"})
+_RESTRICTED = sorted(BATCH | {"minimum_norm"})
+_DEFAULT = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class MethodSpec:
         The forms to try on a matrix, in this order; none for ``auto``, which starts other methods.
     require : callable
         Raises `MethodNotApplicableError` where the matrix does not fit.
+    gregarious : bool
+        Whether solves side by side share most of their readings of A; others keep each other waiting.
     """
 
     name: str
@@ -63,6 +67,7 @@ class MethodSpec:
     options: frozenset[str]
     forms: Callable[[State], tuple[Form, ...]] = lambda _: ()
     require: Callable[[State], None] | None = None
+    gregarious: bool = True
 
 
 LU = Form(lambda state, b, x0, _: Direct(state, b, x0), "sparse LU")
@@ -175,6 +180,7 @@ METHODS: dict[str, MethodSpec] = {
             "SciPy's LSQR: any shape; minimum-norm and least-squares solutions.",
             COMMON | {"minimum_norm"},
             lambda _: (Form(Lsqr),),
+            gregarious=False,
         ),
         MethodSpec(
             "lsmr",
@@ -182,6 +188,7 @@ METHODS: dict[str, MethodSpec] = {
             "least-squares solutions.",
             COMMON | {"minimum_norm"},
             lambda _: (Form(Lsmr),),
+            gregarious=False,
         ),
         MethodSpec(
             "cg",
@@ -189,6 +196,7 @@ METHODS: dict[str, MethodSpec] = {
             COMMON | {"minimum_norm"},
             lambda _: (Form(ConjugateGradients),),
             _require_symmetric("cg"),
+            gregarious=False,
         ),
         MethodSpec(
             "direct",
@@ -197,6 +205,7 @@ METHODS: dict[str, MethodSpec] = {
             COMMON | {"minimum_norm"},
             _direct,
             _require_direct,
+            gregarious=False,
         ),
     )
 }
@@ -219,9 +228,8 @@ def find(options: Options) -> MethodSpec:
         raise UnknownMethodError(
             message, errors=[FieldError("method", f"must be one of {', '.join(METHODS)}")]
         )
-    default = Options()
-    for name in sorted(BATCH | {"minimum_norm"}):
-        if name not in spec.options and getattr(options, name) != getattr(default, name):
+    for name in _RESTRICTED:
+        if name not in spec.options and getattr(options, name) != getattr(_DEFAULT, name):
             raise MethodNotApplicableError(
                 f"method {spec.name} cannot use option {name}",
                 errors=[FieldError(name, f"cannot be used with method {spec.name}")],

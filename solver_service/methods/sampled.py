@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..kernels import HEAVY_BALL, NESTEROV
 from . import cost
+from .block import Block
 from .momentum import (
     automatic_batch,
     critical_damping,
@@ -26,10 +27,11 @@ from .monitor import Monitor
 from .options import Options
 from .process import Process
 from .result import FloatArray, Parameters, Status
-from .shuffled import Sampler
+from .sampler import Order, Sampler
 from .snapshot import Snapshot
 from .spectrum import Spectrum
 from .team import BLOCK_ENTRIES, in_parallel, worthwhile_threads
+from .together import Request, perform
 
 _LEAST_ENTRIES = 8192
 _PIECES_PER_EPOCH = 16
@@ -115,7 +117,7 @@ class Sampled(Process):
         "_touched",
         "_begun",
         "_left_at",
-        "_ramp",
+        "ramp",
     )
 
     def __init__(
@@ -135,32 +137,32 @@ class Sampled(Process):
         self._options = options
         self._inflation = 1.0
         self._recoveries = 0
-        self._sampler = sampler
+        self.sampler = sampler
         self.rule = self._make_rule()
         rows = size.rows
         entries_per_row = max(1.0, size.nnz / max(rows, 1))
         self._most_rows = max(1, int(BLOCK_ENTRIES / entries_per_row))
-        piece = min(
-            self._most_rows, max(rows // _PIECES_PER_EPOCH, math.ceil(_LEAST_ENTRIES / entries_per_row))
-        )
         dense = size.unknowns if self.dense else 0
         affordable = int(BLOCK_ENTRIES / (self.rule.batch * entries_per_row + dense))
-        self._most_batches = max(1, min(piece // self.rule.batch, affordable))
-        # A small system may need less than an epoch, or a few: begin with little.
-        self._batches = min(self._most_batches, -(-rows // (_FIRST_PIECES * self.rule.batch)))
+        self._most_batches = max(1, min(self._most_rows // self.rule.batch, affordable))
+        # Less than an epoch may be enough, so begin with a small part of it. What is done at once grows with
+        # what was done before: a call from here costs as much as some thousand entries.
+        first = min(rows / _FIRST_PIECES, max(rows / _PIECES_PER_EPOCH, _LEAST_ENTRIES / entries_per_row))
+        self._batches = min(self._most_batches, max(1, math.ceil(first / self.rule.batch)))
         self._row_cost = cost.sampled_row(entries_per_row)
         self._batch_cost = cost.momentum_update(dense)
         self._touched = 0
         self._begun = self._left_at = 0.0
-        self._ramp = np.zeros(1 if self.rule.ramped else 0)
+        self.ramp = np.zeros(1 if self.rule.ramped else 0)
 
     @property
     def dense(self) -> bool:
         """Whether steps go through a gradient vector: with momentum, and for batches cut into parts."""
-        return self.rule.beta > 0.0 or self._in_parts
+        return self.rule.beta > 0.0 or self.in_parts
 
     @property
-    def _in_parts(self) -> bool:
+    def in_parts(self) -> bool:
+        """Whether a batch is cut, for several threads or because it takes long."""
         return self.rule.threads > 1 or self.rule.batch > self._most_rows
 
     def _make_rule(self) -> Rule:
@@ -185,15 +187,8 @@ class Sampled(Process):
         if batches < 1:
             return Status.MAX_EPOCHS
         total = 0.0
-        for chunk, order in self._sampler.take(batches, batch):
-            if self._in_parts:
-                for start in range(0, order.size, batch):
-                    total += self._gather(chunk, order[start : start + batch], monitor.tick)
-                    self._update()
-            elif self.rule.beta > 0.0:
-                total += self._momentum_steps(chunk, order)
-            else:
-                total += self._plain_steps(chunk, order)
+        for chunk, order in self.sampler.take(batches, batch):
+            total += perform(_Pass(self, chunk, order, monitor.tick))
         rows = batches * batch
         self._estimate = self._estimated_norm(total, rows)
         work = monitor.work
@@ -208,20 +203,39 @@ class Sampled(Process):
         self._batches = min(max(self._batches, grown), self._most_batches)
         return None
 
-    def _gather(self, chunk: int, order: NDArray[np.uint32], tick: Callable[[], None]) -> float:
+    def pass_alone(self, chunk: int, order: Order, tick: Callable[[], None]) -> float:
+        """Steps of whole batches; returns the sum of squared residuals met, 0 where not gathered."""
+        self.move_out()
+        batch = self.rule.batch
+        if not self.in_parts:
+            return (
+                self._momentum_steps(chunk, order)
+                if self.rule.beta > 0.0
+                else self._plain_steps(chunk, order)
+            )
+        total = 0.0
+        for start in range(0, order.size, batch):
+            total += self._gather(chunk, order[start : start + batch], tick)
+            self._update()
+        return total
+
+    def _gather(self, chunk: int, order: Order, tick: Callable[[], None]) -> float:
         """Find the gradient of one batch: each thread that of its part, in segments, then their sum."""
         threads = self.rule.threads
         width = -(-order.size // threads)
 
         def gather(number: int) -> float:
-            part = order[number * width : (number + 1) * width]
             total = 0.0
-            for start in range(0, part.size, self._most_rows):
+            for part in self.segments(order[number * width : (number + 1) * width]):
                 tick()
-                total += self._gradient(chunk, part[start : start + self._most_rows], number)
+                total += self._gradient(chunk, part, number)
             return total
 
         return math.fsum(in_parallel(gather, threads))
+
+    def segments(self, order: Order) -> Iterator[Order]:
+        """Parts of a batch that take some milliseconds each."""
+        return (order[start : start + self._most_rows] for start in range(0, order.size, self._most_rows))
 
     def recover(self, x: FloatArray) -> bool:
         """Restart from `x` as if λ were twice as large, unless the caller fixed the step."""
@@ -233,20 +247,21 @@ class Sampled(Process):
         ):
             return False
         self._recoveries += 1
+        self.move_out()
         self._inflation *= 2.0
         self.rule = self._make_rule()
-        self._ramp = np.zeros(1 if self.rule.ramped else 0)
+        self.ramp = np.zeros(1 if self.rule.ramped else 0)
         self._restart(x)
         return True
 
     def capture(self) -> Snapshot:
         """The state, that of the sampling included. Gradients are zero between batches."""
-        return super().capture() | {"sampler": self._sampler.capture()}
+        return super().capture() | {"sampler": self.sampler.capture()}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take it up, with the rule that was in force."""
         super().restore(snapshot)
-        self._sampler.restore(snapshot["sampler"])
+        self.sampler.restore(snapshot["sampler"])
         self.rule = self._make_rule()
 
     def parameters(self) -> Parameters:
@@ -273,16 +288,28 @@ class Sampled(Process):
     def _restart(self, x: FloatArray) -> None:
         """Put the state at `x`, without momentum."""
 
+    @property
     @abstractmethod
-    def _plain_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
-        """Batches without momentum; returns the sum of squared residuals met, 0 where not gathered."""
+    def matrix(self) -> object:
+        """What is sampled: processes of one kind with the same can go on side by side."""
+
+    @classmethod
+    @abstractmethod
+    def pass_together(
+        cls, block: Block, processes: Sequence[Self], chunk: int, order: Order
+    ) -> Generator[None, None, FloatArray]:
+        """As `pass_alone`, with the vectors in the block; returns the sum of each of its columns."""
 
     @abstractmethod
-    def _momentum_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
+    def _plain_steps(self, chunk: int, order: Order) -> float:
+        """Batches without momentum; returns the same."""
+
+    @abstractmethod
+    def _momentum_steps(self, chunk: int, order: Order) -> float:
         """Batches with momentum; returns the same."""
 
     @abstractmethod
-    def _gradient(self, chunk: int, order: NDArray[np.uint32], thread: int) -> float:
+    def _gradient(self, chunk: int, order: Order, thread: int) -> float:
         """Add a segment of a batch to the gradient of a thread; returns the same."""
 
     @abstractmethod
@@ -291,3 +318,40 @@ class Sampled(Process):
 
     def _estimated_norm(self, total: float, sampled: int) -> float | None:
         return math.sqrt(total * self._rows / sampled)
+
+
+@contextmanager
+def ramps_of(block: Block, processes: Sequence[Sampled]) -> Iterator[FloatArray]:
+    """The ramps of processes in a block as one array, empty where there are none; put back at the end."""
+    if not processes[0].rule.ramped:
+        yield np.zeros(0)
+        return
+    ramps = block.spread((process, process.ramp[0]) for process in processes)
+    yield ramps
+    for process in processes:
+        process.ramp[0] = ramps[process.place]
+
+
+class _Pass(Request):
+    """Steps over rows of one chunk. Results in the sum of squared residuals met."""
+
+    def __init__(self, process: Sampled, chunk: int, order: Order, tick: Callable[[], None]) -> None:
+        self.holder = process
+        self.tick = tick
+        self._chunk, self._order = chunk, order
+        if process.rule.threads == 1:
+            # Hashed all the time, and a tuple sooner than the rule.
+            rule = tuple(getattr(process.rule, name) for name in Rule.__slots__)
+            self.key = (type(process), id(process.matrix), rule, process.sampler.mark)
+
+    def alone(self) -> float:
+        return self.holder.pass_alone(self._chunk, self._order, self.tick)
+
+    @classmethod
+    def together(cls, requests: Sequence[Self]) -> Iterator[None]:
+        processes, first = [request.holder for request in requests], requests[0]
+        totals = yield from processes[0].pass_together(
+            Block.of(requests), processes, first._chunk, first._order
+        )
+        for request in requests:
+            request.result = float(totals[request.holder.place])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from ..kernels import RawCSR, gather_unit_rows
+from ..kernels import RawCSR, gather_unit_rows, pattern_of
+from .parts import Form, Parts, csr_form, flat, mapped, sized, vector
 from .result import FloatArray
-from .snapshot import Snapshot
-from .spectrum import COARSE, FINE, Spectrum, extrapolated, row_spectrum
+from .sampler import Sampler, Streams
+from .spectrum import COARSE, FINE, SPECTRUM, Spectrum, extrapolated, row_spectrum
 from .systems import TINY, csr_nbytes, row_norms
 
 _RUN_ENTRIES = 64
 _CHUNK_ROWS = 2000
 _CHUNK_ENTRIES = 50_000
 _READ_ENTRIES = 16
-_FIRST_CHUNKS = 2
 _ROWS_PER_UNKNOWN = 4
 
 
@@ -58,7 +57,9 @@ class Chunk:
         )
         norms = np.empty(rows.size)
         unsigned = source.indptr.dtype
-        gather_unit_rows(*source, rows.astype(unsigned), places.astype(unsigned), *RawCSR.of(copy), norms)
+        gather_unit_rows(
+            *source, rows.astype(unsigned), places.astype(unsigned), *pattern_of(copy), copy.data, norms
+        )
         shuffled = np.empty_like(rows)
         shuffled[places] = rows
         if not norms.min(initial=1.0) > TINY:  # squares that vanished, or lost digits
@@ -86,6 +87,18 @@ class Chunk:
         return csr_nbytes(self.csr) + self.norms.nbytes + self.rows.nbytes
 
 
+def _chunk_form(columns: int) -> Form[Chunk]:
+    return sized(
+        "rows",
+        lambda size: flat(
+            Chunk,
+            csr=csr_form((size, columns)),
+            norms=vector(np.float64, size),
+            rows=mapped(np.intp, size),
+        ),
+    )
+
+
 class ShuffledRows:
     """All non-zero rows in chunks that are copied when they are first read.
 
@@ -100,10 +113,13 @@ class ShuffledRows:
     A : csr_array, (m, n)
     whole : bool
         Make one chunk of it.
+    parts : Parts, optional
+        Where chunks and spectra come from that were derived before.
     """
 
-    def __init__(self, A: csr_array, *, whole: bool = False) -> None:
+    def __init__(self, A: csr_array, *, whole: bool = False, parts: Parts | None = None) -> None:
         self._A = A
+        self._parts = Parts() if parts is None else parts
         m, n = A.shape
         filled = np.flatnonzero(np.diff(A.indptr)) if (A.indptr[1:] == A.indptr[:-1]).any() else None
         self._filled = filled
@@ -115,6 +131,7 @@ class ShuffledRows:
         self._width = 1 if self.chunks == 1 else max(1, int(_READ_ENTRIES / entries_per_row))
         strata = 0 if self.chunks == 1 else -(-self.count // (self.chunks * self._width))
         self._shift = np.random.default_rng(1).integers(self.chunks, size=strata, dtype=np.int64)
+        self._streams = Streams(self.chunks, lambda number: self.chunk(number).rows.size, self.run)
         self._made: dict[int, Chunk] = {}
         self._lock = threading.Lock()
 
@@ -122,7 +139,9 @@ class ShuffledRows:
         """Chunk `number`, made when first asked for."""
         with self._lock:
             if number not in self._made:
-                self._made[number] = self._make(number)
+                self._made[number] = self._parts.make(
+                    f"chunk-{number}", lambda: self._make(number), _chunk_form(self._A.shape[1])
+                )
             return self._made[number]
 
     def _make(self, number: int) -> Chunk:
@@ -142,18 +161,18 @@ class ShuffledRows:
         return max(1, _RUN_ENTRIES * self.count // max(self.nnz, 1))
 
     def sampler(self, seed: int) -> Sampler:
-        """A stream of the rows of all chunks."""
-        return Sampler(self.chunks, lambda number: self.chunk(number).rows.size, self.run, seed)
+        """A reader of a stream of the rows of all chunks."""
+        return self._streams.sampler(seed)
 
     @cached_property
     def spectrum(self) -> Spectrum:
         """λ, and a rough μ, estimated on the first chunk."""
-        return self._spectrum(COARSE)
+        return self._parts.make("spectrum", lambda: self._spectrum(COARSE), SPECTRUM)
 
     @cached_property
     def fine_spectrum(self) -> Spectrum:
         """The same with a better μ, at four times the cost."""
-        return self._spectrum(FINE)
+        return self._parts.make("fine_spectrum", lambda: self._spectrum(FINE), SPECTRUM)
 
     def _spectrum(self, steps: int) -> Spectrum:
         first = self.chunk(0)
@@ -171,79 +190,3 @@ class ShuffledRows:
     def nbytes(self) -> int:
         """Bytes held so far."""
         return sum(chunk.nbytes for chunk in list(self._made.values())) + self._shift.nbytes
-
-
-class Sampler:
-    """An endless stream of rows: chunk after chunk, each time in another order.
-
-    It begins with few chunks, passes over them twice, and doubles their number: to copy a chunk costs more
-    than to read it again, and a well-conditioned system is solved from a sample of its rows.
-
-    Parameters
-    ----------
-    chunks : int
-    size : callable
-        Rows of a chunk, given its number.
-    run : int
-        Neighbouring rows to keep together, for the sake of the cache.
-    seed : int
-    """
-
-    def __init__(self, chunks: int, size: Callable[[int], int], run: int, seed: int) -> None:
-        self._count, self._size, self._run = chunks, size, run
-        self._rng = np.random.default_rng(seed)
-        self._chunks: list[int] = []
-        self._all = self._rng.permutation(chunks)
-        self._passes = 0
-        self._seen: set[int] = set()
-        self._chunk = 0
-        self._order: NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
-
-    def take(self, batches: int, batch: int) -> Iterator[tuple[int, NDArray[np.uint32]]]:
-        """Yield chunks and row numbers in them, whole batches each, `batches` in all.
-
-        A batch lies in one chunk; what remains of a chunk that is no whole batch is left out for this time.
-        """
-        while batches > 0:
-            if self._order.size < batch:
-                left = self._order if self._count == 1 else self._order[:0]
-                self._order = np.concatenate([left, self._next()])
-                continue
-            count = min(batches, self._order.size // batch)
-            yield self._chunk, self._order[: count * batch]
-            self._order = self._order[count * batch :]
-            batches -= count
-
-    def capture(self) -> Snapshot:
-        """Where in the stream it is."""
-        return {
-            "generator": dict(self._rng.bit_generator.state),
-            "chunks": list(self._chunks),
-            "passes": self._passes,
-            "seen": sorted(self._seen),
-            "chunk": self._chunk,
-            "order": self._order.copy(),
-        }
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go on from there."""
-        self._rng.bit_generator.state = snapshot["generator"]
-        self._chunks, self._passes = list(snapshot["chunks"]), snapshot["passes"]
-        self._seen, self._chunk = set(snapshot["seen"]), snapshot["chunk"]
-        self._order = snapshot["order"].copy()
-
-    def _next(self) -> NDArray[np.uint32]:
-        if not self._chunks:
-            used = self._all[: _FIRST_CHUNKS << min(self._passes // 2, 40)]
-            self._passes += 1
-            self._chunks = [int(k) for k in self._rng.permutation(used)]
-        self._chunk = self._chunks.pop()
-        count = self._size(self._chunk)
-        if self._chunk not in self._seen:
-            self._seen.add(self._chunk)  # shuffled as it is: only begin somewhere
-            start = np.uint32(self._rng.integers(count)) if count else np.uint32(0)
-            return np.roll(np.arange(count, dtype=np.uint32), -int(start))
-        run = self._run
-        starts = self._rng.permutation(-(-count // run)).astype(np.uint32) * np.uint32(run)
-        order: NDArray[np.uint32] = np.add.outer(starts, np.arange(run, dtype=np.uint32)).ravel()
-        return order[order < count]

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..kernels import HEAVY_BALL, RawCSR, collect_gradients, damped_beta, momentum_update, restart
+from ..kernels import (
+    HEAVY_BALL,
+    RawCSR,
+    collect_gradients,
+    damped_beta,
+    damped_betas,
+    momentum_update,
+    momentum_update_block,
+    restart,
+    restart_columns,
+)
+from .block import Block
 from .options import Options
 from .result import FloatArray
-from .sampled import Sampled, Size
-from .shuffled import Sampler
+from .sampled import Sampled, Size, ramps_of
+from .sampler import Order, Sampler
 from .snapshot import Snapshot
 from .spectrum import Spectrum
 
 
 class Kernels(NamedTuple):
-    """Steps without momentum, steps with it, and the gradient over a segment of a batch."""
+    """Steps without momentum, steps with it, and the gradient over a segment of a batch; then for blocks."""
 
     plain: Callable[..., float]
     momentum: Callable[..., float]
     gradient: Callable[..., float]
+    plain_block: Callable[..., None]
+    momentum_block: Callable[..., None]
+    gradient_block: Callable[..., None]
 
 
-class Equations(NamedTuple):
-    """A chunk of scaled rows with its right-hand side, and the norms the rows had."""
+class Rows(NamedTuple):
+    """A chunk of scaled rows, their norms before, and what takes b, or a block of such, to their scale."""
 
     raw: RawCSR
-    rhs: FloatArray
     norms: FloatArray
+    rhs: Callable[[FloatArray], FloatArray]
 
 
 class SingleVector(Sampled):
@@ -39,8 +52,11 @@ class SingleVector(Sampled):
     Parameters
     ----------
     kernels : Kernels
-    equations : callable
-        What is sampled: a chunk, given its number.
+    matrix : object
+        What is sampled.
+    rows : callable
+        A chunk of it, given its number.
+    b : ndarray, (m,)
     x0 : ndarray, (n,)
     scale : ndarray, (n,), or float
         z = scale·x.
@@ -53,7 +69,9 @@ class SingleVector(Sampled):
     def __init__(
         self,
         kernels: Kernels,
-        equations: Callable[[int], Equations],
+        matrix: object,
+        rows: Callable[[int], Rows],
+        b: FloatArray,
         x0: FloatArray,
         *,
         scale: FloatArray | float,
@@ -71,8 +89,10 @@ class SingleVector(Sampled):
             options=options,
         )
         self._kernels = kernels
-        self._equations = equations
-        self._chunks: dict[int, Equations] = {}
+        self._matrix = matrix
+        self._rows_of = rows
+        self._b = b
+        self._chunks: dict[int, tuple[RawCSR, FloatArray, FloatArray]] = {}
         self._scale = scale
         self._c = np.empty(min(self.rule.batch, self._most_rows))
         self._restart(x0)
@@ -83,9 +103,19 @@ class SingleVector(Sampled):
 
     def _pair(self, y: FloatArray) -> None:
         """Set the partner of z to a copy of y; without a gradient vector it is z itself."""
-        self._y, self._gathered = self._z, self._z[np.newaxis]
-        if self.dense:
-            self._y, self._gathered = y.copy(), np.zeros((self.rule.threads, y.size))
+        self._y = y.copy() if self.dense else self._z
+        self._gathered = np.zeros((self.rule.threads, y.size if self.dense else 0))
+        self.vectors = ("_z", "_y") if self.dense else ("_z",)
+
+    def moved(self) -> None:
+        """Without a gradient vector the partner of z is z."""
+        if not self.dense:
+            self._y = self._z
+
+    @property
+    def matrix(self) -> object:
+        """What is sampled."""
+        return self._matrix
 
     def capture(self) -> Snapshot:
         """The state, with y where it is not z."""
@@ -102,30 +132,66 @@ class SingleVector(Sampled):
         x: FloatArray = z / self._scale
         return x
 
-    def _system(self, chunk: int) -> tuple[NDArray[np.generic], ...]:
+    def _system(self, chunk: int) -> tuple[RawCSR, FloatArray, FloatArray]:
         if chunk not in self._chunks:
-            self._chunks[chunk] = self._equations(chunk)
-        raw, rhs, norms = self._chunks[chunk]
-        return (*raw, rhs, norms)
+            raw, norms, rhs = self._rows_of(chunk)
+            self._chunks[chunk] = (raw, rhs(self._b), norms)
+        return self._chunks[chunk]
 
-    def _plain_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
-        rule = self.rule
-        return self._kernels.plain(*self._system(chunk), order, rule.batch, rule.eta, self._z, self._c)
+    def _plain_steps(self, chunk: int, order: Order) -> float:
+        rule, (raw, rhs, norms) = self.rule, self._system(chunk)
+        return self._kernels.plain(*raw, rhs, norms, order, rule.batch, rule.eta, self._z, self._c)
 
-    def _momentum_steps(self, chunk: int, order: NDArray[np.uint32]) -> float:
-        rule = self.rule
-        vectors = (self._z, self._y, self._gathered[0], self._ramp)
+    def _momentum_steps(self, chunk: int, order: Order) -> float:
+        rule, (raw, rhs, norms) = self.rule, self._system(chunk)
+        vectors = (self._z, self._y, self._gathered[0], self.ramp)
         return self._kernels.momentum(
-            *self._system(chunk), order, rule.batch, rule.eta, rule.beta, rule.kind, *vectors
+            *raw, rhs, norms, order, rule.batch, rule.eta, rule.beta, rule.kind, *vectors
         )
 
-    def _gradient(self, chunk: int, order: NDArray[np.uint32], thread: int) -> float:
-        return self._kernels.gradient(*self._system(chunk), order, self._y, self._gathered[thread])
+    def _gradient(self, chunk: int, order: Order, thread: int) -> float:
+        raw, rhs, norms = self._system(chunk)
+        return self._kernels.gradient(*raw, rhs, norms, order, self._y, self._gathered[thread])
 
     def _update(self) -> None:
         rule = self.rule
-        beta = damped_beta(rule.beta, self._ramp)
+        beta = damped_beta(rule.beta, self.ramp)
         collect_gradients(self._gathered)
         turn = momentum_update(rule.kind, rule.eta / rule.batch, beta, self._z, self._y, self._gathered[0])
         if turn > 0.0 and rule.ramped:
-            restart(rule.kind, self._z, self._y, self._ramp)
+            restart(rule.kind, self._z, self._y, self.ramp)
+
+    @classmethod
+    def pass_together(
+        cls, block: Block, processes: Sequence[Self], chunk: int, order: Order
+    ) -> Generator[None, None, FloatArray]:
+        """See `Sampled`."""
+        first = processes[0]
+        rule, kernels, (raw, norms, rhs) = first.rule, first._kernels, first._rows_of(chunk)
+        b = block.placed((process, process._b) for process in processes)
+        system = (*raw, block.kept(chunk, lambda: rhs(b)), norms)
+        totals, z = block.row(), block["_z"]
+        yield
+        if not first.dense:
+            c = block.scratch("c", first._c.size)
+            kernels.plain_block(*system, order, rule.batch, rule.eta, z, c, totals)
+            return totals
+        y, g, scale = block["_y"], block.scratch("g", z.shape[0]), rule.eta / rule.batch
+        with ramps_of(block, processes) as ramps:
+            if not first.in_parts:
+                kernels.momentum_block(
+                    *system, order, rule.batch, rule.eta, rule.beta, rule.kind, z, y, g, ramps, totals
+                )
+                return totals
+            part, betas, turns = block.row(), block.row(), block.row()
+            for start in range(0, order.size, rule.batch):
+                total = block.row()
+                for segment in first.segments(order[start : start + rule.batch]):
+                    yield
+                    kernels.gradient_block(*system, segment, y, g, part)
+                    total += part
+                totals += total
+                damped_betas(rule.beta, ramps, betas)
+                momentum_update_block(rule.kind, scale, betas, z, y, g, turns)
+                restart_columns(rule.kind, turns, z, y, ramps)
+        return totals

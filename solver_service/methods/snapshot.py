@@ -74,15 +74,34 @@ class Keeper:
         self._begun = self._next_capture = 0.0
         self._next_store: float | None = None
 
-    def offer(self, capture: Capture) -> None:
-        """Capture and store if it is time."""
+    @property
+    def due(self) -> bool:
+        """Whether it is time to capture; the first time it is asked, the run begins."""
         now = time.perf_counter()
         if self._next_store is None:
             self._begun, self._next_store = now, now + self._interval
             self._next_capture = now + min(_FIRST_COST / self._share, _LONGEST_PATIENCE)
-        if now >= self._next_capture:
+        return now >= self._next_capture
+
+    def offer(self, capture: Capture) -> None:
+        """Capture and store if it is time."""
+        if self.due:
             self.take(capture)
-        if self._store is None or self.latest is None or now < self._next_store:
+        self.store_if_due()
+
+    def take(self, capture: Capture, spent: float = 0.0) -> None:
+        """Capture at once; `spent` is what parts of it have cost before."""
+        start = time.perf_counter() - spent
+        self.latest = capture()
+        end = time.perf_counter()
+        self.captures += 1
+        self.seconds += end - start
+        self._next_capture = end + (end - start) / self._share
+
+    def store_if_due(self) -> None:
+        """Store what was captured last, if it is time."""
+        now = time.perf_counter()
+        if self._store is None or self.latest is None or self._next_store is None or now < self._next_store:
             return
         if self.stores == 0:  # what one costs is not known yet
             patience = nbytes(self.latest) / _SLOW_DISK / self._share
@@ -90,15 +109,6 @@ class Keeper:
                 self._next_store = self._begun + patience
                 return
         self._put(self._store, self.latest)
-
-    def take(self, capture: Capture) -> None:
-        """Capture at once."""
-        start = time.perf_counter()
-        self.latest = capture()
-        end = time.perf_counter()
-        self.captures += 1
-        self.seconds += end - start
-        self._next_capture = end + (end - start) / self._share
 
     def _put(self, store: Callable[[Snapshot], None], snapshot: Snapshot) -> None:
         start = time.perf_counter()

@@ -1,28 +1,23 @@
-"""`solve`, `prepare` and `run`: the way in, and k right-hand sides put together."""
+"""`solve` and `prepare`: the way in."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-
-from ..errors import DimensionMismatchError, FieldError, InvalidInputError
+from ..errors import DimensionMismatchError, FieldError
 from ..problems.matrix import Matrix
 from ..problems.problem import Problem
-from .column import Column
 from .contradictions import Contradictions, find_contradictions
 from .options import Momentum, Options
-from .registry import find
+from .parts import Parts, Source
 from .report import Report
-from .result import ColumnResult, FloatArray, Progress, Result, Status, Timings
-from .resumption import Record, compatible, fingerprint
-from .snapshot import Keeper, Snapshot, Within
+from .result import Progress, Result
+from .running import run
 from .state import State
+from .tuning import NOTHING, Tuning
 
 
 class Prepared:
@@ -31,11 +26,16 @@ class Prepared:
     Parameters
     ----------
     matrix : Matrix
+    source : Source, optional
+        Where to look for what was derived before.
+    tuning : Tuning
+        What was learned of it. Solving with it here adds nothing: equal calls give equal bits.
     """
 
-    def __init__(self, matrix: Matrix) -> None:
+    def __init__(self, matrix: Matrix, source: Source | None = None, tuning: Tuning = NOTHING) -> None:
         self.matrix = matrix
-        self.state = State(matrix)
+        self.tuning = tuning
+        self.state = State(matrix, Parts(source))
 
     @property
     def nbytes(self) -> int:
@@ -197,137 +197,4 @@ def solve(
     timings = result.timings
     return replace(
         result, timings=replace(timings, prepare=timings.prepare + gate, total=timings.total + gate)
-    )
-
-
-def check(prepared: Prepared, problem: Problem, options: Options) -> None:
-    """Raise what `run` would raise at once, for a problem that is to be solved later.
-
-    Raises
-    ------
-    InvalidInputError
-        See `solve`.
-    """
-    _check_start(problem, options)
-    require = find(options).require
-    if require is not None:
-        require(prepared.state)
-
-
-def _check_start(problem: Problem, options: Options) -> None:
-    find(options)
-    if options.minimum_norm and problem.x0 is not None and problem.x0.any():
-        raise InvalidInputError(
-            "x0 cannot be used with minimum_norm: the minimum-norm solution is reached from zero",
-            errors=[FieldError("x0", "cannot be used with minimum_norm")],
-        )
-
-
-def run(
-    prepared: Prepared,
-    problem: Problem,
-    options: Options,
-    *,
-    should_stop: Callable[[], bool] | None = None,
-    deadline: float | None = None,
-    callback: Callable[[Progress], object] | None = None,
-    keeper: Keeper | None = None,
-    snapshot: Snapshot | None = None,
-    seconds_spent: float = 0.0,
-) -> Result:
-    """Solve a checked problem. The service's entry; people use `solve` or `Prepared.solve`.
-
-    Parameters
-    ----------
-    prepared, problem, options
-    should_stop : callable, optional
-        Asked every 10 ms of work or so; True ends the solve with status ``cancelled``.
-    deadline : float, optional
-        On the clock of `time.monotonic`: ends the solve with status ``time_limit``.
-    callback : callable, optional
-        See `solve`.
-    keeper : Keeper, optional
-        Given the state from time to time: `keeper.latest` is what to go on from, after a run that a limit
-        ended too. None there means that beginning anew loses nothing.
-    snapshot : Snapshot, optional
-        A state of this very problem to go on from. Limits and tolerances may be others than those it was
-        taken with; counts, `timings` and `max_epochs` include the work done before. With one thread the
-        outcome is, bit for bit, that of a run that was never interrupted.
-    seconds_spent : float
-        What earlier attempts have used of the time limit.
-
-    Raises
-    ------
-    InvalidInputError
-        The snapshot is not `compatible`; or as for `solve`.
-    """
-    _check_start(problem, options)
-    if options.time_limit is not None:
-        own = time.monotonic() + max(options.time_limit - seconds_spent, 0.0)
-        deadline = own if deadline is None else min(deadline, own)
-
-    if snapshot is not None and not compatible(snapshot, prepared.matrix, problem, options):
-        raise InvalidInputError(
-            "the snapshot is of another problem, of other options, or of another version",
-            errors=[FieldError("snapshot", "does not fit this problem and its options")],
-        )
-    if keeper is not None:
-        keeper.latest = snapshot
-    single = problem.b.ndim == 1
-    bs = problem.b[np.newaxis] if single else np.ascontiguousarray(problem.b.T)
-    record = Record(fingerprint(prepared.matrix, problem, options), len(bs), snapshot)
-    stopped = False
-
-    def stop() -> bool:
-        return stopped or (should_stop is not None and should_stop())
-
-    def column(place: int, b: FloatArray, x0: FloatArray | None) -> Result:
-        nonlocal stopped
-        work = Column(prepared.state, b, x0, options)
-        result = work.solve(
-            deadline=deadline,
-            should_stop=stop,
-            callback=callback,
-            keeper=None if keeper is None else Within(keeper, partial(record.wrap, place)),
-            snapshot=record.state(place),
-        )
-        stopped = stopped or result.status is Status.CANCELLED  # one word stops all columns
-        if keeper is not None and not single:
-            record.end(place, result, options, limited=work.limited)
-        return result
-
-    if single:
-        return column(0, problem.b, problem.x0)
-    x0s = [None] * len(bs) if problem.x0 is None else list(np.ascontiguousarray(problem.x0.T))
-    return _gather(
-        [
-            record.result(place, b, options) or column(place, b, x0)
-            for place, (b, x0) in enumerate(zip(bs, x0s, strict=True))
-        ]
-    )
-
-
-def _gather(results: list[Result]) -> Result:
-    """Put k columns together: worst residuals, total counts, status of the first that did not converge."""
-    first = next((r for r in results if not r.converged), results[0])
-    worst = max(results, key=lambda r: r.relative_residual)
-    guaranteed = {r.minimum_norm for r in results}
-    times = [r.timings for r in results]
-    columns = tuple(
-        ColumnResult(**{name: getattr(r, name) for name in ColumnResult.__dataclass_fields__})
-        for r in results
-    )
-    return replace(
-        first,
-        x=np.stack([r.x for r in results], axis=1),
-        residual_norm=max(r.residual_norm for r in results),
-        relative_residual=worst.relative_residual,
-        iterations=sum(r.iterations for r in results),
-        epochs=math.fsum(r.epochs for r in results),
-        row_updates=sum(r.row_updates for r in results),
-        minimum_norm=False if False in guaranteed else (None if guaranteed == {None} else True),
-        timings=Timings(
-            *(math.fsum(getattr(t, name) for t in times) for name in ("prepare", "solve", "verify", "total"))
-        ),
-        columns=columns,
     )

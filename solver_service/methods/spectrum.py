@@ -11,6 +11,7 @@ from scipy.linalg import eigvalsh_tridiagonal, svdvals
 from scipy.sparse import csr_array
 
 from ..problems.matrix import Matrix
+from .parts import FLAG, NUMBER, flat
 from .result import FloatArray
 
 COARSE = 12
@@ -56,6 +57,9 @@ class Spectrum:
     def kappa(self) -> float | None:
         """κ = λ/μ (estimated from below), None where μ is not positive."""
         return self.lambda_max / self.mu if self.mu > 0 else None
+
+
+SPECTRUM = flat(Spectrum, lambda_max=NUMBER, mu=NUMBER, sampled=FLAG, settled=FLAG)
 
 
 def singular_values(A: csr_array, steps: int) -> tuple[FloatArray, bool]:

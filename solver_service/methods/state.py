@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,20 +17,30 @@ from ..problems.components import Block, Labels
 from ..problems.matrix import Matrix
 from ..problems.parallel import ParallelRows
 from . import factorization
-from .factorization import Analysis, Factors
-from .gram_factor import GramFactor
+from .factorization import Analysis, Factors, analysis_form
+from .gram_factor import GramFactor, gram_form
+from .parts import COUNT, FLAG, Derived, Form, Parts, csr_form, flat, mapped, optional, sized, vector
 from .report import Report, build_report
 from .result import FloatArray
 from .shuffled import ShuffledRows
-from .systems import SweptColumns, SweptRows, UnitDiagonal, column_norms, csr_nbytes, row_norms
+from .systems import (
+    SweptColumns,
+    SweptRows,
+    UnitDiagonal,
+    column_norms,
+    csr_nbytes,
+    row_norms,
+    scaled_columns_form,
+    scaled_rows_form,
+    unit_diagonal_form,
+)
 
 T = TypeVar("T")
 
-TUNING = "1"
-"""Version of what is derived from a matrix; results of equal versions are comparable bit for bit."""
-
 _SAFE_EXPONENT = 300
 _LONGEST_ORDERING = 5_000_000
+_SMALL_BLOCK = 20_000
+"""Entries of a block up to which nothing that is derived from it is kept: there may be many such blocks."""
 
 
 class State:
@@ -42,6 +50,8 @@ class State:
     ----------
     matrix : Matrix
         The caller's matrix, never modified.
+    parts : Parts, optional
+        Where parts come from that were derived before.
 
     Notes
     -----
@@ -49,31 +59,28 @@ class State:
     their squares would overflow or vanish, and the very same arrays otherwise.
     """
 
-    def __init__(self, matrix: Matrix) -> None:
+    def __init__(self, matrix: Matrix, parts: Parts | None = None) -> None:
         self.matrix = matrix
-        self._clock = threading.local()
-        self._parts: dict[str, Any] = {}
+        self.parts = Parts() if parts is None else parts
+        self._held: dict[str, Any] = {}
         self.exponent = safe_exponent(matrix.csr.data)
 
-    def _part(self, name: str, build: Callable[[], T]) -> T:
-        if name not in self._parts:
-            outermost = not getattr(self._clock, "running", False)
-            self._clock.running = True
-            start = time.perf_counter()
-            try:
-                # setdefault: two threads may build the same part, but all see one of them.
-                self._parts.setdefault(name, build())
-            finally:
-                if outermost:
-                    self._clock.running = False
-                    self._clock.seconds = self.seconds + time.perf_counter() - start
-        part: T = self._parts[name]
+    def _part(self, name: str, build: Callable[[], T], form: Form[T] | None = None) -> T:
+        if name not in self._held:
+            # setdefault: two threads may build the same part, but all see one of them.
+            self._held.setdefault(name, self.parts.make(name, build, form))
+        part: T = self._held[name]
         return part
 
     @property
     def seconds(self) -> float:
         """Time that this thread has spent on preparation so far."""
-        return float(getattr(self._clock, "seconds", 0.0))
+        return self.parts.seconds
+
+    @property
+    def derived(self) -> list[Derived]:
+        """What was built here, of this matrix and its large blocks, and may be kept."""
+        return list(self.parts.derived.values())
 
     @property
     def A(self) -> csr_array:
@@ -94,29 +101,38 @@ class State:
     @property
     def AT(self) -> csr_array:
         """The transpose of `A` in CSR, that is `A` by columns."""
-        return self._part("AT", lambda: csr_array(self.A.T))
+        return self._part("transpose", lambda: csr_array(self.A.T), csr_form(self.A.shape[::-1]))
 
     @property
     def row_norms(self) -> FloatArray:
         """Euclidean norms of the rows of `A`, (m,)."""
-        return self._part("row_norms", lambda: row_norms(self.A))
+        return self._part("row_norms", lambda: row_norms(self.A), vector(np.float64, self.matrix.shape[0]))
 
     @property
     def labels(self) -> Labels | None:
         """Which disconnected block each row and column belongs to; None if A is too large to be searched."""
-        return self._part("labels", lambda: components.label(self.matrix))
+        return self._part(
+            "labels", lambda: components.label(self.matrix), optional(_labels_form(self.matrix.shape))
+        )
 
     @property
     def blocks(self) -> list[tuple[Block, State]]:
         """The disconnected blocks, as systems of their own."""
-        return self._part(
-            "blocks", lambda: [(block, State(block.matrix)) for block in components.split(self.matrix)]
-        )
+        return self._part("blocks", self._split)
+
+    def _split(self) -> list[tuple[Block, State]]:
+        found = components.split(self.matrix, self.labels)
+        return [
+            (block, State(block.matrix, self.parts.within(f"block-{k}")))
+            if block.matrix.nnz > _SMALL_BLOCK
+            else (block, State(block.matrix))
+            for k, block in enumerate(found)
+        ]
 
     @property
     def parallel_rows(self) -> ParallelRows:
         """Groups of rows that are multiples of one another."""
-        return self._part("parallel_rows", lambda: parallel.parallel_rows(self.matrix))
+        return self._part("parallel_rows", lambda: parallel.parallel_rows(self.matrix), _PARALLEL_ROWS)
 
     @property
     def report(self) -> Report:
@@ -132,7 +148,9 @@ class State:
     @property
     def column_norms(self) -> FloatArray:
         """Euclidean norms of the columns of `A`, (n,)."""
-        return self._part("column_norms", lambda: column_norms(self.A))
+        return self._part(
+            "column_norms", lambda: column_norms(self.A), vector(np.float64, self.matrix.shape[1])
+        )
 
     @property
     def swept_rows(self) -> SweptRows:
@@ -142,7 +160,11 @@ class State:
     @property
     def scaled_rows(self) -> SweptRows:
         """Rows for whole sweeps, columns scaled."""
-        return self._part("scaled_rows", lambda: SweptRows.scaled(self.A, self.column_norms))
+        return self._part(
+            "scaled_rows",
+            lambda: SweptRows.scaled(self.A, self.column_norms),
+            scaled_rows_form(lambda: self.raw, self.matrix.shape),
+        )
 
     @property
     def swept_columns(self) -> SweptColumns:
@@ -152,12 +174,18 @@ class State:
     @property
     def scaled_columns(self) -> SweptColumns:
         """Columns for whole sweeps, rows scaled."""
-        return self._part("scaled_columns", lambda: SweptColumns.scaled(self.AT, self.row_norms))
+        return self._part(
+            "scaled_columns",
+            lambda: SweptColumns.scaled(self.AT, self.row_norms),
+            scaled_columns_form(lambda: self.AT, self.matrix.shape),
+        )
 
     @property
     def sampled_rows(self) -> ShuffledRows:
         """Unit rows in shuffled chunks."""
-        return self._part("sampled_rows", lambda: ShuffledRows(self.A))
+        return self._part(
+            "sampled_rows", lambda: ShuffledRows(self.A, parts=self.parts.within("sampled_rows"))
+        )
 
     @property
     def shuffled_rows(self) -> ShuffledRows:
@@ -166,23 +194,33 @@ class State:
         return (
             sampled
             if sampled.chunks == 1
-            else self._part("shuffled_rows", lambda: ShuffledRows(self.A, whole=True))
+            else self._part(
+                "shuffled_rows",
+                lambda: ShuffledRows(self.A, whole=True, parts=self.parts.within("shuffled_rows")),
+            )
         )
 
     @property
     def shuffled_columns(self) -> ShuffledRows:
         """All unit columns (as rows of Aᵀ) in one chunk."""
-        return self._part("shuffled_columns", lambda: ShuffledRows(self.AT, whole=True))
+        return self._part(
+            "shuffled_columns",
+            lambda: ShuffledRows(self.AT, whole=True, parts=self.parts.within("shuffled_columns")),
+        )
 
     @property
     def unit_diagonal(self) -> UnitDiagonal:
         """±D^(−½) A D^(−½); only where `perhaps_definite`."""
-        return self._part("unit_diagonal", lambda: UnitDiagonal.of(self.A))
+        return self._part(
+            "unit_diagonal",
+            lambda: UnitDiagonal.of(self.A, self.parts.within("unit_diagonal")),
+            unit_diagonal_form(lambda: self.A, self.matrix.shape[0], self.parts.within("unit_diagonal")),
+        )
 
     @property
     def symmetric(self) -> bool:
         """Whether A equals its transpose exactly."""
-        return self._part("symmetric", self._is_symmetric)
+        return self._part("symmetric", self._is_symmetric, FLAG)
 
     def _is_symmetric(self) -> bool:
         A = self.A
@@ -197,7 +235,7 @@ class State:
     @property
     def perhaps_definite(self) -> bool:
         """Symmetric with a diagonal of one sign: necessary for definite, and cheap to see."""
-        return self._part("perhaps_definite", self._is_perhaps_definite)
+        return self._part("perhaps_definite", self._is_perhaps_definite, FLAG)
 
     def _is_perhaps_definite(self) -> bool:
         m, n = self.A.shape
@@ -210,7 +248,9 @@ class State:
     def gram(self, tick: Callable[[], None]) -> GramFactor:
         """Cholesky factor of the Gram matrix of the short side; `tick` is called between pieces of work."""
         m, n = self.A.shape
-        return self._part("gram", lambda: GramFactor.of(self.A if n <= m else self.AT, tick))
+        return self._part(
+            "gram", lambda: GramFactor.of(self.A if n <= m else self.AT, tick), gram_form(min(m, n))
+        )
 
     @property
     def gram_pairs(self) -> float:
@@ -224,13 +264,15 @@ class State:
         """Square, and some permutation puts a non-zero entry everywhere on the diagonal."""
         if self.A.nnz <= _LONGEST_ORDERING:
             return self.analysis is not None
-        return self._part("nonsingular", lambda: factorization.structurally_nonsingular(self.A))
+        return self._part("nonsingular", lambda: factorization.structurally_nonsingular(self.A), FLAG)
 
     @property
     def analysis(self) -> Analysis | None:
         """What a sparse LU of A would be like; None unless A is square and structurally non-singular."""
         m, n = self.A.shape
-        return self._part("analysis", lambda: factorization.analyse(self.A) if m == n else None)
+        return self._part(
+            "analysis", lambda: factorization.analyse(self.A) if m == n else None, optional(analysis_form(n))
+        )
 
     @property
     def factor_cost(self) -> float:
@@ -244,7 +286,10 @@ class State:
 
     @property
     def factors(self) -> Factors | None:
-        """Factors of a square structurally non-singular A, None where a pivot is exactly zero."""
+        """Factors of a square structurally non-singular A, None where a pivot is exactly zero.
+
+        Never kept outside this process: SuperLU gives no access to what solving with them takes.
+        """
         return self._part("factors", self._factorise)
 
     def _factorise(self) -> Factors | None:
@@ -261,7 +306,7 @@ class State:
     def nbytes(self) -> int:
         """Bytes of the matrix and of what was derived so far (factors: their entries)."""
         total = csr_nbytes(self.matrix.csr)
-        for part in list(self._parts.values()):
+        for part in list(self._held.values()):
             if isinstance(part, list):
                 total += sum(state.nbytes for _, state in part)
             elif isinstance(part, csr_array):
@@ -269,6 +314,22 @@ class State:
             elif not isinstance(part, np.ndarray):
                 total += int(getattr(part, "nbytes", 0))
         return total
+
+
+_PARALLEL_ROWS = sized(
+    "rows",
+    lambda size: flat(
+        ParallelRows,
+        rows=mapped(np.intp, size),
+        offsets=mapped(np.intp, None),
+        multiples=mapped(np.float64, size),
+    ),
+)
+
+
+def _labels_form(shape: tuple[int, int]) -> Form[Labels]:
+    m, n = shape
+    return flat(Labels, count=COUNT, rows=mapped(np.intp, m), columns=mapped(np.intp, n))
 
 
 def safe_exponent(values: FloatArray) -> int:

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Self, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import cost
+from .block import Block
 from .krylov import enough_iterations
 from .monitor import Monitor
 from .options import Options
 from .process import Process
 from .result import FloatArray, Parameters, Status
 from .team import BLOCK_ENTRIES, worthwhile_threads
+from .together import Request, perform
 
 RELAXATION = 1.0
 """ω. Of 47 real matrices 4 took over 10 % fewer steps with 1.4, and most took more."""
+
+BoolArray: TypeAlias = NDArray[np.bool_]
 
 _GROWTH = 8
 _DRIFTED = 0.1
@@ -73,6 +80,7 @@ class Sweeps(Process):
         # Small systems stay in compiled code for several steps; of large ones even one is cut in pieces.
         self._most_steps = 0 if self.threads > 1 or whole > BLOCK_ENTRIES else BLOCK_ENTRIES // whole
         self._steps = 0
+        self._x = np.empty(n)
         self._scalars = np.zeros(3)
         self._ended = False
         self._restarted_from = math.inf
@@ -87,14 +95,11 @@ class Sweeps(Process):
             return Status.STAGNATED
         goal = (monitor.target / self._factor) ** 2 if self._known else 0.0
         done = 0
-        while done < wanted:
+        while done < wanted and self._scalars[0] > 0.0 and self._scalars[1] > goal:
             monitor.tick()
-            if self._most_steps:
-                count = self._advance(min(wanted - done, self._most_steps), goal)
-            else:
-                count = self._advance_in_pieces(monitor)
+            count = perform(_Steps(self, wanted - done, goal, monitor.tick))
             done += count
-            if count == 0 or self._scalars[1] <= goal:
+            if count == 0:
                 break
         self._steps += done
         work = monitor.work
@@ -134,14 +139,108 @@ class Sweeps(Process):
         """None of the mini-batch parameters apply."""
         return Parameters(threads=self.threads)
 
+    @property
+    def scalars(self) -> FloatArray:
+        """‖s‖², ‖r‖², and the factor that the next sweep needs."""
+        return self._scalars
+
+    def advance_alone(self, steps: int, goal: float, tick: Callable[[], None]) -> int:
+        """Up to so many steps; returns how many were made: 0 only at the end of the recurrence."""
+        self.move_out()
+        if self._most_steps:
+            return self._advance(min(steps, self._most_steps), goal)
+        return self._advance_in_pieces(tick)
+
+    @property
+    @abstractmethod
+    def matrix(self) -> object:
+        """What is swept over: processes of one kind with the same can go on side by side."""
+
+    @classmethod
+    @abstractmethod
+    def step(cls, block: Block, processes: Sequence[Self]) -> Generator[None, None, BoolArray]:
+        """One step of each process, whose vectors are in the block; a recurrence at its end stays there.
+
+        Yields between pieces; returns which columns of the block have made a step.
+        """
+
     @abstractmethod
     def _advance(self, steps: int, goal: float) -> int:
         """Steps in one call of compiled code; returns how many were made."""
 
     @abstractmethod
-    def _advance_in_pieces(self, monitor: Monitor) -> int:
+    def _advance_in_pieces(self, tick: Callable[[], None]) -> int:
         """One step, in pieces of some milliseconds, by all threads; 0 at the end of the recurrence."""
+
+    @classmethod
+    @abstractmethod
+    def begin(cls, block: Block, processes: Sequence[Self], rhs: FloatArray) -> Iterator[None]:
+        """As `begin_alone` for each process, with the block of their right-hand sides."""
+
+    @abstractmethod
+    def begin_alone(self, rhs: FloatArray) -> None:
+        """Begin the recurrence at x, with a right-hand side that it is the business of the method to give."""
+
+    def _begin(self, x: FloatArray, rhs: FloatArray) -> None:
+        """Begin the recurrence at x, in the scale of the method."""
+        self._x[:] = x
+        perform(_Begin(self, rhs))
+        self._ended = False
 
     @abstractmethod
     def _restart(self, x: FloatArray) -> None:
-        """Begin the recurrence at x."""
+        """Begin at x."""
+
+
+class _OfSweeps(Request):
+    def __init__(self, process: Sweeps, tick: Callable[[], None]) -> None:
+        self.holder = process
+        self.tick = tick
+        if process.threads == 1:
+            self.key = (type(self), type(process), id(process.matrix))
+
+
+class _Steps(_OfSweeps):
+    """Some steps. Results in how many were made: of several, until one of them has reached its goal."""
+
+    def __init__(self, process: Sweeps, steps: int, goal: float, tick: Callable[[], None]) -> None:
+        super().__init__(process, tick)
+        self._steps, self._goal = steps, goal
+        self.result = 0
+
+    def alone(self) -> int:
+        return self.holder.advance_alone(self._steps, self._goal, self.tick)
+
+    @classmethod
+    def together(cls, requests: Sequence[Self]) -> Iterator[None]:
+        block, processes = Block.of(requests), [request.holder for request in requests]
+        while not any(request._done for request in requests):
+            made = yield from processes[0].step(block, processes)
+            for request in requests:
+                request.result += int(made[request.holder.place])
+
+    @property
+    def _done(self) -> bool:
+        gamma, squares, _ = self.holder.scalars
+        return self.result == self._steps or not (gamma > 0.0 and squares > self._goal)
+
+
+class _Begin(_OfSweeps):
+    """The beginning of a recurrence."""
+
+    def __init__(self, process: Sweeps, rhs: FloatArray) -> None:
+        super().__init__(process, lambda: None)
+        self._rhs = rhs
+
+    def alone(self) -> None:
+        self.holder.move_out()
+        self.holder.begin_alone(self._rhs)
+        self.holder.blank = ()
+
+    @classmethod
+    def together(cls, requests: Sequence[Self]) -> Iterator[None]:
+        block, processes = Block.of(requests), [request.holder for request in requests]
+        rhs = block.placed((request.holder, request._rhs) for request in requests)
+        yield from processes[0].begin(block, processes, rhs)
+        for process in processes:
+            process.blank = ()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..kernels import RawCSR, add_squares, sum_squares
+from .parts import NUMBER, Form, Parts, entries_form, fitting, flat, vector
 from .result import FloatArray
-from .spectrum import COARSE, FINE, Spectrum, symmetric_spectrum
-from .team import parts
+from .sampler import Sampler, Streams
+from .spectrum import COARSE, FINE, SPECTRUM, Spectrum, symmetric_spectrum
+from .team import blocks, parts
 
 TINY = 1e-140
 """Row norms below this are computed anew, as their squares may have vanished."""
@@ -36,19 +39,24 @@ class UnitDiagonal:
     csr: csr_array
     norms: FloatArray
     sign: float
+    _parts: Parts = field(default_factory=Parts)
 
     @classmethod
-    def of(cls, A: csr_array) -> UnitDiagonal:
+    def of(cls, A: csr_array, parts: Parts | None = None) -> UnitDiagonal:
         """Copy and scale."""
         diagonal = A.diagonal()
         sign = 1.0 if diagonal[0] > 0.0 else -1.0
         norms = np.sqrt(sign * diagonal)
         data = A.data / np.repeat(sign * norms, np.diff(A.indptr)) / norms[A.indices]
-        return cls(csr_array((data, A.indices, A.indptr), shape=A.shape), norms, sign)
+        return cls(csr_array((data, A.indices, A.indptr), shape=A.shape), norms, sign, parts or Parts())
 
     @cached_property
     def middle(self) -> NDArray[np.unsignedinteger[Any]]:
         """Place of the diagonal entry of each row, (n,)."""
+        form = vector(self.raw.indptr.dtype, self.norms.size)
+        return self._parts.make("middle", self._find_middle, form)
+
+    def _find_middle(self) -> NDArray[np.unsignedinteger[Any]]:
         rows = np.repeat(np.arange(self.norms.size), np.diff(self.csr.indptr))
         return np.flatnonzero(self.csr.indices == rows).astype(self.raw.indptr.dtype)
 
@@ -58,14 +66,22 @@ class UnitDiagonal:
         return RawCSR.of(self.csr)
 
     @cached_property
+    def _streams(self) -> Streams:
+        return Streams(1, lambda _: self.norms.size, 1)
+
+    def sampler(self, seed: int) -> Sampler:
+        """A reader of a stream of the coordinates."""
+        return self._streams.sampler(seed)
+
+    @cached_property
     def spectrum(self) -> Spectrum:
         """λ, and a rough μ; μ ≤ 0 proves that A is not positive definite."""
-        return symmetric_spectrum(self.csr, COARSE)
+        return self._parts.make("spectrum", lambda: symmetric_spectrum(self.csr, COARSE), SPECTRUM)
 
     @cached_property
     def fine_spectrum(self) -> Spectrum:
         """The same with a better μ, at four times the cost."""
-        return symmetric_spectrum(self.csr, FINE)
+        return self._parts.make("fine_spectrum", lambda: symmetric_spectrum(self.csr, FINE), SPECTRUM)
 
     @property
     def nbytes(self) -> int:
@@ -109,6 +125,11 @@ class SweptRows:
         if threads not in self._shared:
             self._shared[threads] = SharedRows.of(self, n, threads)
         return self._shared[threads]
+
+    @cached_property
+    def pieces(self) -> list[tuple[int, int]]:
+        """Ranges of rows that take some milliseconds each."""
+        return blocks(self.raw.indptr, 0, self.raw.rows)
 
     @property
     def nbytes(self) -> int:
@@ -201,12 +222,52 @@ class SweptColumns:
         """The arrays for the kernels."""
         return RawCSR.of(self.csr)
 
+    @cached_property
+    def pieces(self) -> list[tuple[int, int]]:
+        """Ranges of columns that take some milliseconds each."""
+        return blocks(self.raw.indptr, 0, self.raw.rows)
+
     @property
     def nbytes(self) -> int:
         """Bytes held beside those of Aᵀ."""
         return int(
             self.weights.nbytes + (0 if self.scale is None else self.scale.nbytes + self.csr.data.nbytes)
         )
+
+
+def scaled_rows_form(raw: Callable[[], RawCSR], shape: tuple[int, int]) -> Form[SweptRows]:
+    """The form of scaled rows of A, (m, n), whose pattern is that of A."""
+
+    def with_entries(data: object) -> RawCSR:
+        pattern = raw()
+        return pattern._replace(data=fitting(data, np.float64, pattern.nnz))
+
+    return flat(
+        SweptRows,
+        raw=Form(lambda rows: rows.data, with_entries),
+        weights=vector(np.float64, shape[0]),
+        scale=vector(np.float64, shape[1]),
+    )
+
+
+def scaled_columns_form(AT: Callable[[], csr_array], shape: tuple[int, int]) -> Form[SweptColumns]:
+    """The form of scaled columns of A, (m, n), whose pattern is that of Aᵀ."""
+    return flat(
+        SweptColumns,
+        csr=entries_form(AT),
+        weights=vector(np.float64, shape[1]),
+        scale=vector(np.float64, shape[0]),
+    )
+
+
+def unit_diagonal_form(A: Callable[[], csr_array], n: int, parts: Parts) -> Form[UnitDiagonal]:
+    """The form of a matrix, (n, n), scaled to unit diagonal, whose pattern is that of A."""
+    return flat(
+        partial(UnitDiagonal, _parts=parts),
+        csr=entries_form(A),
+        norms=vector(np.float64, n),
+        sign=NUMBER,
+    )
 
 
 def inverse(norms: FloatArray, empty: float = 0.0) -> FloatArray:

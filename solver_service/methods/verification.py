@@ -10,21 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels import RawCSR, compensated_residual, largest_magnitude, squared_norm
+from ..kernels import RawCSR
 from .krylov import LEAST_SQUARES_TOLERANCE, Watched, bidiagonalise
 from .monitor import Monitor
 from .products import Product
+from .residuals import Residual, TrueResidual, norm
 from .result import Certificate, FloatArray, WorstEquation
 from .state import State
-from .team import in_parallel, parts
+from .together import perform
 
 RADIUS = 1e3
 """How much larger than ours a solution may be for the certificate still to exclude it."""
 
 _ROUNDINGS = 16.0
 _LARGEST = float(np.finfo(np.float64).max)
-_SMALLEST = 1e-280
-"""Sums of squares below this may have lost digits."""
 
 _WORST = 10
 _MOST_ITERATIONS = 1000
@@ -32,33 +31,17 @@ _CLOSENESS = (1e-1, 1e-3)
 """10³·‖x‖·‖Aᵀy‖/‖y‖² to aim at, first and second: the second x is within 0.1 % of the least residual."""
 
 
-def true_residual(A: RawCSR, b: FloatArray, x: FloatArray, threads: int = 1) -> FloatArray:
-    """r = b − A x, (m,), each component as if computed in twice the precision and rounded."""
-    r = np.empty_like(b)
+def exact_residual(A: RawCSR, b: FloatArray, x: FloatArray, threads: int = 1) -> Residual:
+    """r = b − A x, each component as if computed in twice the precision and rounded."""
     if not x.any():
-        r[:] = b
-        return r
-    pieces = parts(A.indptr, threads)
-
-    def piece(number: int) -> float:
-        start, stop = pieces[number]
-        rows = slice(start, stop)
-        compensated_residual(A.indptr[start : stop + 1], A.indices, A.data, b[rows], x, r[rows])
-        return 0.0
-
-    in_parallel(piece, len(pieces))
+        return Residual(b.copy())
+    r: Residual = perform(TrueResidual(A, b, x, threads))
     return r
 
 
-def norm(v: FloatArray) -> float:
-    """‖v‖₂, to a few units of rounding whatever the length and the scale."""
-    squares = squared_norm(v)
-    if _SMALLEST < squares < math.inf:
-        return math.sqrt(squares)
-    largest = largest_magnitude(v)
-    if not 0.0 < largest < math.inf:
-        return largest
-    return largest * math.sqrt(squared_norm(v / largest))
+def true_residual(A: RawCSR, b: FloatArray, x: FloatArray, threads: int = 1) -> FloatArray:
+    """The same as an array, (m,)."""
+    return exact_residual(A, b, x, threads).vector
 
 
 def worst_equations(r: FloatArray) -> tuple[WorstEquation, ...]:

@@ -57,15 +57,16 @@ def label(matrix: Matrix) -> Labels | None:
     return Labels(count, number[found[:m]], number[found[m:]])
 
 
-def split(matrix: Matrix) -> list[Block]:
+def split(matrix: Matrix, labels: Labels | None = None) -> list[Block]:
     """Split A into its components with at least one entry, in the order of their first rows. Cost: O(nnz).
 
+    `labels` are those that `label` finds, where they are known.
     Rows and columns without entries are in no block. A matrix too large to be searched comes back as one.
     The arrays are new: neither shared between blocks nor with the matrix.
     """
     A = matrix.csr
     n = matrix.shape[1]
-    labels = label(matrix)
+    labels = labels or label(matrix)
     if labels is None:
         used = np.bincount(A.indices, minlength=n) > 0
         labels = Labels(1, np.where(np.diff(A.indptr) > 0, 0, -1), np.where(used, 0, -1))

@@ -144,6 +144,21 @@ class Matrix:
         return cls(csr, duplicates_summed)
 
 
+def csr_of_arrays(
+    shape: tuple[int, int], indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[np.float64]
+) -> CSR:
+    """Put canonical arrays together as they are; nothing is checked, read or copied."""
+    if indptr.dtype == np.int32:
+        csr = csr_array((data, indices, indptr), shape=shape)
+    else:
+        # That would read all of the indices, to see whether 32 bits do.
+        csr = csr_array(shape, dtype=np.float64)
+        csr.indptr, csr.indices, csr.data = indptr, indices, data
+    csr.has_sorted_indices = True
+    csr.has_canonical_format = True
+    return csr
+
+
 def _assemble(
     shape: tuple[int, int], indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[np.float64]
 ) -> CSR:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from solver_service.kernels import RawCSR, gather_unit_rows
+from solver_service.kernels import RawCSR, gather_unit_rows, pattern_of
 
 M, N = 30, 12
 
@@ -25,8 +25,6 @@ def matrix(request) -> sparse.csr_array:
 def gather(S: sparse.csr_array, rows: np.ndarray, places: np.ndarray) -> tuple[sparse.csr_array, np.ndarray]:
     """Row places[k] of the copy is row rows[k]."""
     source = RawCSR.of(S)
-    for array in source:
-        array.flags.writeable = False
     lengths = np.zeros(rows.size + 1, dtype=S.indptr.dtype)
     lengths[places + 1] = np.diff(S.indptr)[rows]
     indptr = np.cumsum(lengths, dtype=S.indptr.dtype)
@@ -36,7 +34,7 @@ def gather(S: sparse.csr_array, rows: np.ndarray, places: np.ndarray) -> tuple[s
     copy = sparse.csr_array((np.full(size, np.nan), indices, indptr), shape=(rows.size, N))
     norms = np.full(rows.size, np.nan)
     kind = source.indptr.dtype
-    gather_unit_rows(*source, rows.astype(kind), places.astype(kind), *RawCSR.of(copy), norms)
+    gather_unit_rows(*source, rows.astype(kind), places.astype(kind), *pattern_of(copy), copy.data, norms)
     return copy, norms
 
 

@@ -146,7 +146,9 @@ def hard():
     return A, A @ rng.standard_normal(80)
 
 
-def columns():
+def columns(*errors: float):
+    """A system with a right-hand side for each error of its start: they end one after the other."""
     problem = PROBLEMS["poisson2d"]()
     rng = np.random.default_rng(0)
-    return problem.A, problem.A @ rng.standard_normal((144, 3))
+    x = rng.standard_normal((144, len(errors)))
+    return problem.A, problem.A @ x, x + errors * rng.standard_normal((144, len(errors)))

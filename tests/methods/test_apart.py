@@ -10,10 +10,11 @@ from scipy import sparse
 
 import solver_service
 from solver_service import Status
-from solver_service.methods import apart, auto
+from solver_service.methods import Options, Prepared, Tuning, apart, auto, learn, run
 from solver_service.methods.state import State
 from solver_service.problems import gallery
 from solver_service.problems.matrix import Matrix
+from solver_service.problems.problem import Problem
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +125,16 @@ def test_blocks_with_nothing_to_do_do_not_end_it():
     assert result.converged
     last(result)
     np.testing.assert_allclose(result.x, x, atol=1e-7)
+
+
+def test_blocks_that_were_solved_apart_are_so_at_once_the_next_time():
+    A, b = blocks("tall_random", "poisson2d")
+    prepared = Prepared(Matrix.from_any(A))
+    lessons = []
+    first = run(prepared, Problem.build(prepared.matrix, b), Options(threads=1), lessons=lessons)
+    assert "solved apart" in first.reason
+    assert len(first.phases) > 1
+    again = Prepared(prepared.matrix, tuning=learn(Tuning(), lessons)).solve(-b, threads=1)
+    assert again.converged
+    assert [phase.method for phase in again.phases] == [first.method]
+    assert "solved apart; it has met the target in earlier solves" in again.reason

@@ -10,7 +10,8 @@ from scipy import sparse
 
 from solver_service.kernels import RawCSR
 from solver_service.methods import Status
-from solver_service.methods.monitor import Interrupted, Monitor
+from solver_service.methods.interruption import Interrupted
+from solver_service.methods.monitor import Monitor
 
 A = sparse.csr_array(np.diag([1.0, 2.0, 4.0]))
 B = np.array([1.0, 2.0, 4.0])

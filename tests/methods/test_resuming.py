@@ -94,7 +94,7 @@ def test_a_run_that_may_not_go_on_settles_for_what_was_found(method, how, folder
     system, options = (problem.A, problem.b), {"method": method, "rtol": 1e-12, "max_epochs": 500}
     ticks = Ticks()
     start(system, options, should_stop=ticks)
-    snapshot = killed(system, options, max(3, ticks.count // 2), folder)
+    snapshot = killed(system, options, max(1, ticks.count // 2), folder)
     monkeypatch.setattr("solver_service.methods.attempt.Attempt.restart", None)  # nothing is rebuilt
     keeper = always()
     why = {
@@ -132,11 +132,13 @@ def test_an_interruption_between_two_pieces_of_work_loses_nothing(how, folder, m
     """The last state is captured even where it was not due; within a piece the older one stays."""
     monkeypatch.setattr("solver_service.methods.monitor.SILENCE", 0.0)
     monkeypatch.setattr("solver_service.methods.snapshot._LONGEST_PATIENCE", 0.0)
+    for module in ("team", "sweeps"):  # steps in several pieces, in which it is looked whether to go on
+        monkeypatch.setattr(f"solver_service.methods.{module}.BLOCK_ENTRIES", 500)
     problem = PROBLEMS["poisson2d"]()
-    system, options = (problem.A, problem.b), {"method": "ssor_cg", "rtol": 1e-9}
+    system, options = (problem.A, problem.b), {"method": "cgmn", "rtol": 1e-9}
     whole = start(system, options)
     left = []
-    for last in range(3, 16):
+    for last in range(3, 30):
         ticks = Ticks()
         keeper = Keeper(share=1e-12)  # captures once, at the first occasion
         interrupt = {how: lambda *_, ticks=ticks, last=last: ticks() or ticks.count > last}
@@ -208,7 +210,8 @@ def test_times_go_on_counting(folder):
     system, options = (problem.A, problem.b), {"method": "lsmr", "rtol": 1e-9}
     snapshot = killed(system, options, 40, folder)
     saved = state(snapshot)
-    assert 0.0 < saved["seconds"][2] == solving_seconds(snapshot)
+    assert 0.0 < saved["seconds"][2] <= solving_seconds(snapshot)
+    snapshot |= {"seconds": [100.0, 10.0, 1000.0]}
     saved |= {"seconds": [100.0, 10.0, 1000.0], "monitor": saved["monitor"] | {"seconds": 890.0}}
     assert solving_seconds(snapshot) == 1000.0
     result = start(system, options, snapshot=snapshot)
@@ -277,7 +280,7 @@ def test_a_keeper_takes_a_bounded_share_of_the_time(monkeypatch):
 def test_what_is_kept_of_right_hand_sides_is_not_counted_again_for_each(monkeypatch):
     looks = []
     monkeypatch.setattr(resumption, "nbytes", lambda value: looks.append(1) or nbytes(value))
-    A, b = columns()
+    A, b, _ = columns(1.0, 1.0, 1.0)
     result = start((A, np.tile(b, 20)), {"method": "lsmr", "rtol": 1e-3}, keeper=always())
     assert result.converged
     assert len(looks) <= 2 * 60

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from solver_service.methods.shuffled import Sampler, ShuffledRows
+from solver_service.methods.sampler import Sampler, Stream
+from solver_service.methods.shuffled import ShuffledRows
 
 
 def random(m: int, n: int, density: float, seed: int = 3) -> sparse.csr_array:
@@ -56,7 +57,7 @@ def test_rows_whose_squares_vanish_are_rows_too():
 @pytest.mark.parametrize("batch", [1, 7])
 def test_the_stream_passes_over_growing_sets_of_chunks_without_replacement(chunks, batch):
     sizes = [40, 41, 35, 44, 39][:chunks]
-    sampler = Sampler(chunks, sizes.__getitem__, 4, seed=5)
+    sampler = Sampler(Stream(chunks, sizes.__getitem__, 4, seed=5))
     stream: list[tuple[int, int]] = []
     while len(stream) < 12 * sum(sizes):
         for chunk, order in sampler.take(3, batch):
@@ -79,12 +80,34 @@ def test_the_stream_passes_over_growing_sets_of_chunks_without_replacement(chunk
 
 def test_the_seed_decides_from_the_first_row_on():
     def stream(seed: int) -> list[int]:
-        sampler = Sampler(1, lambda _: 1000, 4, seed)
+        sampler = Sampler(Stream(1, lambda _: 1000, 4, seed))
         return [int(row) for _, order in sampler.take(50, 10) for row in order]
 
     assert stream(1) == stream(1) != stream(2)
 
 
 def test_the_number_of_rows_asked_for_is_kept():
-    sampler = Sampler(3, [40, 41, 35].__getitem__, 4, seed=5)
+    sampler = Sampler(Stream(3, [40, 41, 35].__getitem__, 4, seed=5))
     assert [sum(order.size for _, order in sampler.take(5, 7)) for _ in range(10)] == [35] * 10
+
+
+def test_a_stream_that_goes_on_from_a_state_can_be_read_again_from_there():
+    """However far others are ahead by then: they are remembered for a while only."""
+    stream = Stream(3, [40, 41, 35].__getitem__, 4, seed=5)
+    first = Sampler(stream)
+    taken = [(chunk, order.tolist()) for chunk, order in first.take(30, 1)]
+    state = first.capture()
+
+    def read(count: int) -> list[tuple[int, list[int]]]:
+        sampler = Sampler(stream)
+        sampler.restore(state)
+        return [(chunk, order.tolist()) for chunk, order in sampler.take(count, 1)]
+
+    ahead = Sampler(stream)
+    ahead.restore(state)
+    for _ in ahead.take(10_000, 1):
+        pass
+    assert taken
+    assert read(500) == read(500)
+    rows = [row for _, order in read(10) for row in order]
+    assert rows == [row for _, order in first.take(10, 1) for row in order.tolist()]

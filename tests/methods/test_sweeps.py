@@ -12,7 +12,8 @@ import solver_service
 from solver_service import Status
 from solver_service.methods import sweeps, team
 from solver_service.methods.cgmn import Cgmn
-from solver_service.methods.monitor import Interrupted, Monitor
+from solver_service.methods.interruption import Interrupted
+from solver_service.methods.monitor import Monitor
 from solver_service.methods.options import Options
 from solver_service.methods.ssor_cgls import SsorCgls
 from solver_service.methods.state import State
