@@ -46,13 +46,16 @@ class Staging:
         """Take its name from a directory, and return what removes the rest; `FileNotFoundError` as above."""
         doomed = self._folder / f"old-{uuid.uuid4().hex}"
         path.rename(doomed)
-        return partial(shutil.rmtree, doomed, ignore_errors=True)
+        return partial(_remove, doomed)
 
     def remove_leftovers(self) -> None:
         """Remove what processes left behind that are no more."""
         for path in self._folder.iterdir():
             descriptor = lock_directory(path, wait=False)
-            if descriptor is not None:
+            if descriptor is None:
+                with suppress(OSError):  # a file, which some damage has put in the place of a directory
+                    path.unlink()
+            else:
                 shutil.rmtree(path, ignore_errors=True)
                 os.close(descriptor)
 
@@ -64,6 +67,14 @@ class Staging:
         except OSError:
             return False
         return True
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory, or what some damage has put in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def lock_directory(path: Path, *, wait: bool) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import heapq
 import json
 import logging
@@ -15,23 +16,24 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from ..errors import (
     MatrixNotFoundError,
     SolverServiceError,
 )
-from ..problems.matrix import Matrix
+from ..problems.matrix import Matrix, csr_of_arrays
 from .files import full_disk_reported, map_array, sync_directory, write_array, write_bytes
 from .pages import check_limit, make_cursor, parse_cursor
-from .record import MatrixRecord
+from .prepared import PreparedStore
+from .record import MATRIX_ID, MatrixRecord
 from .staging import Staging
 
-_ID = re.compile(r"mat_[0-9a-f]{32}", re.ASCII)
 _CURSOR = re.compile(r"([0-9]{1,20})/(mat_[0-9a-f]{32})", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _META = "meta.json"
+_USES = "uses"
+_DIGITS = 20
 _TRIES = 20
 
 T = TypeVar("T")
@@ -40,24 +42,30 @@ logger = logging.getLogger(__name__)
 
 
 class Usage(NamedTuple):
-    """Size of a stored matrix in bytes, and when it was last used."""
+    """Size of a stored matrix in bytes, when it was stored or last used, and how often it was used."""
 
     id: str
     bytes: int
     last_used: datetime
+    uses: int
 
 
 class MatrixStore:
     """Matrices in a folder, each stored once however often and by however many processes it is put.
 
     ``<root>/matrices/<id>/`` holds the canonical CSR as three ``.npy`` files and ``meta.json``. It appears
-    by a rename when all of it is on the disk, and never changes. Opening maps the arrays, so that all
-    processes share their memory.
+    by a rename when all of it is on the disk, and never changes, but for ``uses``, which tells how often the
+    matrix was used, and by its time when. Opening maps the arrays, so that all processes share their memory.
 
     Parameters
     ----------
     root : path
         Data folder; made if it is not there. What dead processes left unfinished in it is removed.
+
+    Attributes
+    ----------
+    prepared : PreparedStore
+        What is derived from the matrices.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -69,6 +77,7 @@ class MatrixStore:
             sync_directory(Path(root))
         self._staging = Staging(staging)
         self._staging.remove_leftovers()
+        self.prepared = PreparedStore(Path(root) / "prepared", self._staging)
 
     def put(
         self, matrix: Matrix, *, name: str | None = None, properties: Mapping[str, Any] | None = None
@@ -97,6 +106,7 @@ class MatrixStore:
             for part, array in _arrays(matrix).items():
                 write_array(directory / f"{part}.npy", array)
             write_bytes(directory / _META, meta)
+            write_bytes(directory / _USES, _count(0))
             created_ns = _nanoseconds(record.created_at)
             os.utime(directory, ns=(created_ns, created_ns))  # the order of list()
             sync_directory(directory)
@@ -157,6 +167,8 @@ class MatrixStore:
     def take_away(self, matrix_id: str) -> Callable[[], None]:
         """Make that a matrix is not there any more, and return what removes its files, which takes longer.
 
+        What was derived from it goes too.
+
         Raises
         ------
         MatrixNotFoundError
@@ -166,29 +178,63 @@ class MatrixStore:
         except FileNotFoundError:
             raise _not_found() from None
         sync_directory(self._matrices)
-        return remove_files
+        remove_derived = self.prepared.take_away(matrix_id)
 
-    def touch(self, matrix_id: str) -> None:
-        """Note that a matrix is used now."""
-        with suppress(OSError):
-            os.utime(self._directory(matrix_id) / _META)
+        def remove() -> None:
+            remove_files()
+            remove_derived()
+
+        return remove
+
+    def remove_leftovers(self) -> None:
+        """Remove what was derived from matrices that are not there any more, or by another version."""
+        for matrix_id in self.prepared.ids():
+            if not self._directory(matrix_id).is_dir():
+                self.prepared.take_away(matrix_id)()
+        self.prepared.remove_stale()
+
+    def touch(self, matrix_id: str, uses: int = 0) -> None:
+        """Note that a matrix is used now, and add to the number of its uses.
+
+        A count may be lost when the process or the machine dies.
+        """
+        path = self._directory(matrix_id) / _USES
+        with suppress(OSError), path.open("r+b", buffering=0) as file:
+            os.utime(file.fileno())
+            if uses:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                count = _parse_count(file.read(_DIGITS)) + uses
+                file.seek(0)
+                file.write(_count(count))
+
+    def usage_of(self, record: MatrixRecord) -> Usage:
+        """How much the matrix of a record was used; nothing where that cannot be read, or it is deleted."""
+        try:
+            with (self._directory(record.id) / _USES).open("rb", buffering=0) as file:
+                used = os.fstat(file.fileno()).st_mtime
+                return Usage(
+                    record.id,
+                    record.bytes,
+                    datetime.fromtimestamp(used, UTC),
+                    _parse_count(file.read(_DIGITS)),
+                )
+        except OSError:
+            return Usage(record.id, record.bytes, record.created_at, 0)
 
     def usage(self) -> Iterator[Usage]:
-        """Yield how large each matrix is and when it was stored or last used."""
+        """Yield how much each matrix was used."""
         for _, matrix_id in list(self._keys()):
             try:
-                record = self.get(matrix_id)
-                used = (self._directory(matrix_id) / _META).stat().st_mtime
-            except (SolverServiceError, FileNotFoundError):  # deleted just now; or damaged, which is logged
+                yield self.usage_of(self.get(matrix_id))
+            except SolverServiceError:  # deleted just now; or damaged, which is logged
                 continue
-            yield Usage(matrix_id, record.bytes, datetime.fromtimestamp(used, UTC))
 
     def writable(self) -> bool:
         """Whether matrices can be stored now, as far as a quick look tells."""
         return self._staging.writable() and os.access(self._matrices, os.W_OK | os.X_OK)
 
     def _directory(self, matrix_id: str) -> Path:
-        if _ID.fullmatch(matrix_id) is None:  # so that no id can lead out of the folder
+        if MATRIX_ID.fullmatch(matrix_id) is None:  # so that no id can lead out of the folder
             raise _not_found()
         return self._matrices / matrix_id
 
@@ -225,7 +271,7 @@ class MatrixStore:
     def _keys(self) -> Iterator[tuple[int, str]]:
         with os.scandir(self._matrices) as entries:
             for entry in entries:
-                if _ID.fullmatch(entry.name) is not None:
+                if MATRIX_ID.fullmatch(entry.name) is not None:
                     try:
                         yield entry.stat(follow_symlinks=False).st_mtime_ns, entry.name
                     except FileNotFoundError:  # deleted just now
@@ -263,15 +309,17 @@ def _map_matrix(directory: Path) -> Matrix:
     data = map_array(directory / "data.npy", record.nnz, np.float64)
     if indptr[0] != 0 or indptr[-1] != record.nnz:
         raise ValueError("the offsets do not fit the entries")
-    if indptr.dtype == np.int32:
-        csr = csr_array((data, indices, indptr), shape=record.shape)
-    else:
-        # That would read all of the indices, to see whether 32 bits do.
-        csr = csr_array(record.shape, dtype=np.float64)
-        csr.indptr, csr.indices, csr.data = indptr, indices, data
-    matrix = Matrix.trusted(csr)
+    matrix = Matrix(csr_of_arrays(record.shape, indptr, indices, data))
     vars(matrix)["id"] = record.id  # the cached property: spares hashing the content again
     return matrix
+
+
+def _count(uses: int) -> bytes:
+    return b"%0*d" % (_DIGITS, uses)  # always as long, so that it is overwritten at once
+
+
+def _parse_count(content: bytes) -> int:
+    return int(content) if content.isdigit() else 0
 
 
 def _nanoseconds(moment: datetime) -> int:

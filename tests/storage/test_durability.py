@@ -101,10 +101,10 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(store, make_matrix, m
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(Path, "rename", watched_rename)
     store.put(make_matrix(0))
-    directory = events[4]
-    assert set(events[:4]) == {"indptr.npy", "indices.npy", "data.npy", "meta.json"}
+    directory = events[5]
+    assert set(events[:5]) == {"indptr.npy", "indices.npy", "data.npy", "meta.json", "uses"}
     assert directory.startswith("new-")
-    assert events[5:] == ["rename", "matrices"]
+    assert events[6:] == ["rename", "matrices"]
 
 
 def truncate(path):
@@ -219,7 +219,7 @@ def test_what_a_deletion_left_behind_is_removed(store, make_matrix, tmp_path, fi
         store.take_away(record.id)()
     with pytest.raises(MatrixNotFoundError):
         store.get(record.id)
-    assert len(files()) == 4
+    assert len(files()) == 5
     MatrixStore(tmp_path / "data")
     assert files() == []
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from solver_service.storage import read_snapshot, write_snapshot
+from solver_service.storage import map_snapshot, read_snapshot, write_snapshot
 
 SNAPSHOT = {
     "nothing": None,
@@ -84,6 +84,21 @@ def test_cut_short_anywhere(path, tmp_path):
     (tmp_path / "cut").write_bytes(content + b"\0")
     with pytest.raises(ValueError, match="length"):
         read_snapshot(tmp_path / "cut")
+
+
+@pytest.mark.parametrize("read", [read_snapshot, map_snapshot])
+@pytest.mark.parametrize("size", [4095, 4096, 4097, 100_000])
+def test_any_bit_of_a_long_array_is_checked(tmp_path, read, size):
+    x = np.random.default_rng(0).integers(256, size=size, dtype=np.uint8)
+    write_snapshot(tmp_path / "long", {"x": x})
+    assert same(read(tmp_path / "long")["x"], x)
+    content = bytearray((tmp_path / "long").read_bytes())
+    for place in np.linspace(len(content) - size, len(content) - 1, 50).astype(int):
+        content[place] ^= 1 << place % 8
+        (tmp_path / "hurt").write_bytes(content)
+        content[place] ^= 1 << place % 8
+        with pytest.raises(ValueError, match="damaged"):
+            read(tmp_path / "hurt")
 
 
 def test_any_byte_that_matters_is_checked(path, tmp_path):

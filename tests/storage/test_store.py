@@ -152,10 +152,10 @@ def test_a_matrix_is_gone_before_its_files_are(store, make_matrix, files):
         store.get(record.id)
     with pytest.raises(MatrixNotFoundError):
         store.take_away(record.id)
-    assert len(files()) == 4
+    assert len(files()) == 5
     assert store.put(make_matrix(1))[1]
     remove_files()
-    assert len(files()) == 4
+    assert len(files()) == 5
     assert store.open(record.id).id == record.id
 
 
@@ -237,3 +237,13 @@ def test_a_wrong_limit_is_an_input_error(store, limit):
     with pytest.raises(InvalidInputError) as caught:
         store.list(limit=limit)
     assert [error.field for error in caught.value.errors] == ["limit"]
+
+
+def test_a_count_that_cannot_be_read_is_no_reason_to_tell_nothing(store, make_matrix, tmp_path):
+    record, _ = store.put(make_matrix(0))
+    (uses,) = tmp_path.rglob("uses")
+    uses.unlink()
+    uses.mkdir()
+    assert store.usage_of(record).uses == 0
+    assert [usage.id for usage in store.usage()] == [record.id]
+    store.touch(record.id, 1)
