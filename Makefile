@@ -14,7 +14,7 @@ PY := .venv/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 # pip's chatter is shown only if it fails.
 QUIETLY = > .venv/setup.log 2>&1 || { cat .venv/setup.log >&2; exit 1; }
-BENCHMARKS := fused_pass http_overhead upload_latency jobs cancellation checkpoints momentum solvers parallelization
+BENCHMARKS := fused_pass many_rhs http_overhead upload_latency coalescing jobs cancellation checkpoints prepared momentum solvers parallelization
 USABLE = import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 
 help:  ## say what there is to make

@@ -2,7 +2,7 @@
 
 With, the state is captured and saved as a job does it: by a `Keeper` at its usual pace, into the folder of a
 job, down to the disk. Both do the same work, a number of passes that takes so long that something is saved: a
-minute of the large system, whose first save waits until it is affordable, and twenty seconds of the other. Two
+minute of the large system, whose first save waits until it is affordable, and 20 s of the other. Two
 figures are told: the median of the ratios of the times, and what the `Keeper` itself has counted. On a busy
 machine the first is the noisier one: to judge it, the spread of the times without is told too.
 Target: both at most 3 %, on a large system, where every vector has 16 MB, and on ct_fan_128 (or a random

@@ -49,8 +49,8 @@ class Settings(BaseSettings):
         default_factory=_cores,
         ge=1,
         le=1024,
-        description="worker processes for /v1/solve, each solving one system at a time (default: the "
-        "cores at hand)",
+        description="worker processes for /v1/solve, each solving one system, or one block of them, at a "
+        "time (default: the cores at hand)",
     )
     job_workers: int | None = Field(
         None,
@@ -63,11 +63,19 @@ class Settings(BaseSettings):
     queue_size: int = Field(
         64, ge=0, le=100_000, description="requests that may wait for workers of one kind"
     )
+    coalesce: bool = Field(
+        True, description="on or off: solve requests, and jobs, together that wait for the same stored matrix"
+    )
     worker_memory_bytes: int = Field(
         4 * GIB, ge=256 * MIB, description="most memory one worker may allocate; beyond it, out_of_memory"
     )
     prepared_cache_bytes: int = Field(
         256 * MIB, ge=0, description="memory in which each worker keeps prepared matrices"
+    )
+    prepared_disk_bytes: int = Field(
+        4 * GIB,
+        ge=0,
+        description="disk on which all workers keep what they derive from stored matrices; 0: none is kept",
     )
 
     max_body_bytes: Bytes = Field(512 * MIB, description="largest request body")
@@ -164,6 +172,8 @@ def _line(detail: Any) -> str:
 def _readable(default: object, name: str) -> str:
     if default is None:
         return "none"
+    if isinstance(default, bool):
+        return "on" if default else "off"
     if not name.endswith("_bytes") or not isinstance(default, int):
         return str(default)
     unit, size = next(

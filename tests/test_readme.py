@@ -15,7 +15,7 @@ from solver_service.settings import setting_rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "docs/jobs.md")}
+DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "docs/jobs.md", "docs/many.md")}
 FOR_TESTS = {"SOLVER_SERVICE_TEST_MATRICES"}
 FOR_COMPOSE = {"SOLVER_SERVICE_MEMORY"}
 

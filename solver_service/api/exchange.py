@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, TypeVar
@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ..engine import TaskContext
+from ..engine import Call, Share, TaskContext
 from ..tasks.replies import Reply
 from ..wire.systems import Content
 from .body import WholeBody, read_body
@@ -108,14 +108,46 @@ class Exchange:
         ClientDisconnect
             The client went away; the task has been told.
         """
-        self._in_pool = self._reply_may_exist = True
-        work = asyncio.ensure_future(
-            self._services.pool.run(
-                task, payload, lane=lane, deadline=deadline, on_release=self._released_by_pool
-            )
+        call = self._services.pool.submit(
+            task, payload, lane=lane, deadline=deadline, on_release=self._enter_pool()
         )
-        if not stop_on_hang_up:
-            return await work
+        return await (self._answer(call) if stop_on_hang_up else call.answer())
+
+    async def run_shared(
+        self,
+        task: Callable[[Sequence[Share[Payload, Answer]]], None],
+        payload: Payload,
+        *,
+        lane: str,
+        key: Hashable | None,
+        deadline: float | None,
+        priority: int,
+    ) -> Answer:
+        """Run a task that works on several calls at once: see `Pool.submit_shared`. A hang-up stops this one.
+
+        Raises
+        ------
+        ClientDisconnect
+            As for `run`.
+        """
+        call = self._services.pool.submit_shared(
+            task,
+            payload,
+            lane=lane,
+            key=key,
+            deadline=deadline,
+            on_release=self._enter_pool(),
+            priority=priority,
+        )
+        return await self._answer(call)
+
+    def _enter_pool(self) -> Callable[[], None]:
+        """Note that a call is being made; returns what the pool calls when it has let go of it."""
+        self._in_pool = self._reply_may_exist = True
+        return self._released_by_pool
+
+    async def _answer(self, call: Call[Answer]) -> Answer:
+        work = asyncio.ensure_future(call.answer())
         hang_up = asyncio.ensure_future(_hang_up(self._request))
         try:
             await asyncio.wait({work, hang_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,6 +155,7 @@ class Exchange:
                 return work.result()
             raise ClientDisconnect
         finally:
+            call.abandon()  # work that was cancelled before it began would not do it
             work.cancel()
             hang_up.cancel()
             await asyncio.wait({work, hang_up})

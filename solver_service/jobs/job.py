@@ -35,6 +35,11 @@ class Spec:
         The job whose state this one goes on from.
     seconds_before : float
         Solving seconds that came with that state; `time_limit` does not count them.
+    tuning : int
+        Version of what was known of the matrix when the job was accepted, with which it is solved.
+    warm_start : int or None
+        Version of the earlier solutions from which its x0 was made, 0 where they were of no use; None if that
+        was not asked for.
     """
 
     matrix_id: str
@@ -46,6 +51,8 @@ class Spec:
     deadline: float | None = None
     resumed_from: str | None = None
     seconds_before: float = 0.0
+    tuning: int = 0
+    warm_start: int | None = None
 
     @property
     def time_allowed(self) -> float | None:

@@ -21,6 +21,9 @@ from .sweeper import Retention, Sweeper
 GRACE_SECONDS = 2.0
 """Time that a solve has, after its deadline or when asked to stop, to verify and encode its best x."""
 
+MOST_TOGETHER = 16
+"""Most requests that a worker is given as one block: as many columns as go side by side."""
+
 JOBS = "jobs"
 
 _CLOSE_SECONDS = 8.0
@@ -56,6 +59,7 @@ class Host:
             default_deadline=settings.default_deadline,
             max_deadline=settings.max_deadline,
             checkpoint_seconds=settings.checkpoint_seconds,
+            prepared_disk_bytes=settings.prepared_disk_bytes,
         )
         self._lanes = lanes
         self._sweeper: Sweeper | None = None
@@ -63,6 +67,7 @@ class Host:
             PoolConfig(
                 lanes=lanes,
                 queue_size=settings.queue_size,
+                most_together=MOST_TOGETHER if settings.coalesce else 1,
                 grace_seconds=GRACE_SECONDS,
                 memory_limit_bytes=settings.worker_memory_bytes,
                 preload=("solver_service.tasks.preload",),
@@ -82,6 +87,7 @@ class Host:
             stall_seconds=settings.stall_seconds,
             beat_seconds=min(0.5, settings.stall_seconds / 5),
             most_strikes=settings.job_strikes,
+            coalesce=settings.coalesce,
         )
         self.runner = Runner(self.table, self.files, self.pool, self.feed, config)
         retention = Retention(

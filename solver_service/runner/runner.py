@@ -6,13 +6,13 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from ..engine import Call, Pool
+from ..engine import Part, Pool
 from ..errors import (
     DiskFullError,
     NoWorkerError,
@@ -25,11 +25,12 @@ from ..errors import (
     WorkerLostError,
 )
 from ..jobs import Claim, Outcome, State
-from ..methods import Status
 from ..storage import JobFiles
 from ..storage.database import JobTable
-from ..tasks.jobs import RunAnswer, RunRequest, run_job
+from ..tasks.run_jobs import RunAnswer, RunRequest, run_jobs
+from .blocks import room
 from .feed import Feed, answered
+from .outcomes import failure, judge, outcome_of
 from .running import Running
 
 _POLL = 0.25
@@ -39,7 +40,6 @@ _SETTLE_SECONDS = 60.0
 _WANT_SECONDS = 5.0
 """How long to wait for space on the disk, or for a worker."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
-_INTERNAL = "something went wrong here; the log has the cause"
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class RunnerConfig:
     lane : str
         Lane of the pool.
     workers : int
-        Jobs that may run at once.
+        Jobs, or blocks of them, that may run at once.
     grace_seconds : float
         Time a job has to react when it is to stop; then its worker is killed.
     beat_seconds : float
@@ -64,6 +64,8 @@ class RunnerConfig:
         Silence after which a job is given to another worker.
     most_strikes : int
         Lost attempts in a row, without a state saved in between, after which a job has failed.
+    coalesce : bool
+        Whether jobs that wait for the same matrix may be solved together.
     """
 
     lane: str
@@ -72,6 +74,7 @@ class RunnerConfig:
     beat_seconds: float = 0.5
     stall_seconds: float = 10.0
     most_strikes: int = 5
+    coalesce: bool = True
 
 
 class Runner:
@@ -158,19 +161,24 @@ class Runner:
             await asyncio.sleep(_RETRY)
 
     async def _claim(self) -> None:
-        """Take as many jobs as there are workers free."""
+        """Take a job, or a block of them, for each worker that is free."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_POLL):
                 await self._work.wait()
         self._work.clear()
-        free = min(self._config.workers - len(self._running), self._pool.idle(self._config.lane))
+        blocks = len({id(running.block) for running in self._running.values() if not running.ended})
+        free = min(self._config.workers - blocks, self._pool.idle(self._config.lane))
         if free < 1 or self._stopping:
             return
-        for job in await answered(self._table.claim(self.owner, free)):
-            running = self._running[job.claim] = Running(job)
-            task = asyncio.create_task(self._see_through(running))
-            self._tasks.add(task)
-            task.add_done_callback(self._seen_through)
+        claiming = self._table.claim(self.owner, free, room if self._config.coalesce else None)
+        for block in await answered(claiming):
+            together = [Running(job, block) for job in block]
+            beginning = asyncio.create_task(self._begin(together))
+            for running in together:
+                self._running[running.claim] = running
+                task = asyncio.create_task(self._see_through(running, beginning))
+                self._tasks.add(task)
+                task.add_done_callback(self._seen_through)
             self.look()
             self._feed.poke()
 
@@ -182,7 +190,7 @@ class Runner:
             return
         for claim in await answered(self._table.report(reports)):
             running = self._running.get(claim)
-            if running is not None and running.call is not None:
+            if running is not None and running.call is not None and not running.ended:
                 logger.warning("job %s was given to another worker, and is dropped here", running.job.id)
                 running.lost = True
                 running.call.stop(self._grace(running))  # even what is being settled
@@ -217,10 +225,10 @@ class Runner:
             self._feed.poke()
         await asyncio.sleep(min(1.0, self._config.stall_seconds / 4))
 
-    async def _see_through(self, running: Running) -> None:
+    async def _see_through(self, running: Running, beginning: asyncio.Task[None]) -> None:
         job = running.job
         try:
-            outcome = await self._run(running)
+            outcome = await self._run(running, beginning)
         except ShuttingDownError:
             await self._give_back(running, strike=False)
         except (DiskFullError, NoWorkerError) as error:
@@ -236,6 +244,7 @@ class Runner:
             logger.exception("job %s cannot be run", job.id)
             await self._give_back(running, strike=True)
         else:
+            running.ended = True
             self.wake()  # together with what is put on record now, the next is claimed
             await self._finish(running, outcome)
         finally:
@@ -257,58 +266,62 @@ class Runner:
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
 
-    async def _run(self, running: Running) -> Outcome:
-        request = running.request()
+    async def _run(self, running: Running, beginning: asyncio.Task[None]) -> Outcome:
         try:
-            if running.stop_requested or running.overdue:
-                return await self._settle(running, request)
-            answer = await self._call(running, request)
+            await beginning
+            if running.call is None:
+                return await self._settle(running)
+            answer: RunAnswer = await running.call.answer()
         except (QueueFullError, RequestTimeoutError):
             # It did not react, and its worker had to be killed.
             if running.lost or (self._stopping and not running.stop_requested):
                 raise ShuttingDownError("it is for another to go on with it") from None
-            return await self._settle(running, running.request())
+            return await self._settle(running)
         except (ShuttingDownError, WorkerLostError, DiskFullError):
             raise
         except SolverServiceError as error:
             logger.error("job %s has failed: %s: %s", running.job.id, error.code, error.detail)
-            return Outcome(state=State.FAILED, error=(error.code, _said(error)))
-        return _judge(running, answer)
+            return failure(error)
+        return judge(running, answer)
 
-    async def _call(self, running: Running, request: RunRequest) -> RunAnswer:
-        running.settling = request.settle is not None
-        settled_by = time.monotonic() + _SETTLE_SECONDS + running.grace_extra
-        limit = settled_by if running.settling else running.hard_limit
-        running.call = call = await self._submit(running, request, limit)
-        if running.stop_requested and not running.settling:  # it came between the claim and now
-            call.stop(self._grace(running))
-        answer: RunAnswer = await call.answer()
-        return answer
+    async def _begin(self, block: Sequence[Running]) -> None:
+        """Have a block begun, but for those in it that are only to be settled."""
+        await self._submit(
+            lambda: [
+                (running, running.request(), running.hard_limit)
+                for running in block
+                if not (running.stop_requested or running.overdue)
+            ]
+        )
 
     def _grace(self, running: Running) -> float:
         return self._config.grace_seconds + running.grace_extra
 
-    async def _submit(self, running: Running, request: RunRequest, limit: float | None) -> Call[RunAnswer]:
-        """Submit it, as often as it takes where the pool lets nobody wait and a worker was lost just now."""
-        while True:
+    async def _submit(self, wanted: Callable[[], Sequence[tuple[Running, RunRequest, float | None]]]) -> None:
+        """Submit them, as often as it takes if the pool lets nobody wait and has lost a worker just now."""
+        while requests := wanted():
+            parts = [
+                Part(payload=request, deadline=limit, on_report=running.hear)
+                for running, request, limit in requests
+            ]
             try:
-                return self._pool.submit(
-                    run_job, request, lane=self._config.lane, deadline=limit, on_report=running.hear
-                )
+                calls = self._pool.submit_together(run_jobs, parts, lane=self._config.lane)
             except QueueFullError:
                 await asyncio.sleep(_WATCH)
+                continue
+            for (running, _, _), call in zip(requests, calls, strict=True):
+                running.call = call
+            return
 
-    async def _settle(self, running: Running, request: RunRequest) -> Outcome:
+    async def _settle(self, running: Running) -> Outcome:
         """End with what was saved last, verified anew; or with nothing, if even that is too much."""
-        status: Literal["cancelled", "time_limit"] = "cancelled" if running.stop_requested else "time_limit"
-        request = replace(request, settle=status)
         try:
             try:
-                answer = await self._call(running, request)
+                answer = await self._verify(running)
             except NoWorkerError:
                 raise
             except WorkerLostError:  # it may not have been the job that killed it
-                answer = await self._call(running, request)
+                answer = await self._verify(running)
         except (DiskFullError, NoWorkerError):
             raise  # what is saved will keep until there is space, or a worker
         except (RequestTimeoutError, WorkerLostError, OutOfMemoryError, QueueFullError) as error:
@@ -316,7 +329,17 @@ class Runner:
             if running.stop_requested or running.overdue:
                 return Outcome(state=State.CANCELLED)
             return Outcome(state=State.FAILED, error=(error.code, "the solve did not stop at its time limit"))
-        return _outcome(answer, cancelled=running.stop_requested or running.overdue)
+        return outcome_of(answer, cancelled=running.stop_requested or running.overdue)
+
+    async def _verify(self, running: Running) -> RunAnswer:
+        running.settling = True
+        status: Literal["cancelled", "time_limit"] = "cancelled" if running.stop_requested else "time_limit"
+        request = replace(running.request(), settle=status)
+        limit = time.monotonic() + _SETTLE_SECONDS + running.grace_extra
+        await self._submit(lambda: [(running, request, limit)])
+        assert running.call is not None
+        answer: RunAnswer = await running.call.answer()
+        return answer
 
     async def _finish(self, running: Running, outcome: Outcome) -> None:
         if running.lost:
@@ -333,7 +356,7 @@ class Runner:
                 "the end of job %s cannot be put on record, whenever that is tried", running.job.id
             )
             without_x, size = True, await asyncio.to_thread(folder.size, states=True)
-            outcome = Outcome(state=State.FAILED, error=("internal", _INTERNAL), size=size)
+            outcome = failure(SolverServiceError("it cannot be put on record"), size=size)
             kept = await self._persist(lambda: self._table.finish(running.claim, outcome))
         if kept:
             self._feed.poke()
@@ -367,25 +390,3 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _judge(running: Running, answer: RunAnswer) -> Outcome:
-    stopped = answer.status is Status.CANCELLED
-    if stopped and not running.stop_requested:
-        raise ShuttingDownError("the service is stopping")
-    return _outcome(answer, cancelled=stopped or answer.overdue)
-
-
-def _outcome(answer: RunAnswer, *, cancelled: bool) -> Outcome:
-    return Outcome(
-        state=State.CANCELLED if cancelled else State.SUCCEEDED,
-        result=answer.document,
-        solution=answer.solution,
-        saved_state=answer.saved_state,
-        size=answer.size,
-        progress={**answer.progress, "will_miss_deadline": None},
-    )
-
-
-def _said(error: SolverServiceError) -> str:
-    return _INTERNAL if error.code == "internal" else error.detail

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..engine import Call
 from ..jobs import Claim, Job, Report
-from ..tasks.jobs import Heard, RunRequest
+from ..tasks.run_jobs import Heard, RunRequest
 
 _SILENCE = 0.9
 _TIME_LIMIT_SLACK = 1.0
@@ -25,13 +25,16 @@ class Running:
     ----------
     job : Job
         As it was claimed.
+    block : sequence of Job
+        All that were claimed to be solved together, itself included.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, block: Sequence[Job]) -> None:
         self.job = job
+        self.block = block
         self.claim: Claim = job.claim
         self.stop_requested = job.stop_requested
-        self.lost = self.settling = False
+        self.lost = self.settling = self.ended = False
         self.call: Call[Any] | None = None
         self._progress: dict[str, Any] | None = dict(job.progress) if job.progress else None
         self._heard_at: float | None = None  # in this attempt
@@ -68,11 +71,14 @@ class Running:
 
     @property
     def grace_extra(self) -> float:
-        """Seconds that verifying and writing x and the state may take beyond the usual."""
-        spec = self.job.spec
+        """Seconds that verifying and writing x and the state may take beyond the usual, one after another."""
         return (
-            _STATE_BYTES * sum(spec.shape) * (spec.columns or 1) + _ENTRY_BYTES * spec.nnz
-        ) / _BYTES_A_SECOND
+            sum(
+                _STATE_BYTES * sum(job.spec.shape) * (job.spec.columns or 1) + _ENTRY_BYTES * job.spec.nnz
+                for job in self.block
+            )
+            / _BYTES_A_SECOND
+        )
 
     @property
     def hard_limit(self) -> float | None:
@@ -95,6 +101,8 @@ class Running:
             due=self.due,
             seconds_before=job.spec.seconds_before,
             seconds=self.seconds,
+            tuning=job.spec.tuning,
+            warm_start=job.spec.warm_start,
         )
 
     def hear(self, heard: Heard) -> None:

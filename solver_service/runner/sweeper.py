@@ -84,6 +84,7 @@ class Sweeper:
             logger.error("nothing is removed: the folder with the jobs does not belong to the database")
             return
         self._sweep_left_overs()
+        self._store.remove_leftovers()
         self._sweep_old()
         self._sweep_excess()
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
+from ..engine import TaskContext
+from ..errors import SolverServiceError
 from ..jobs import solution_name
-from ..methods import Prepared
+from ..methods import Derived, Prepared, Snapshot
+from ..methods.snapshot import nbytes
 from ..storage import JobFiles, MatrixStore
 from ..storage.database import JobTable, open_engine
 from ..wire.arrays import FloatArray
 from ..wire.documents import JobStart
 from ..wire.systems import InputLimits
+from .prepared import StoredParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class TaskConfig:
         Seconds from acceptance to answer.
     checkpoint_seconds : float
         Least seconds between two saves of the state of a job.
+    prepared_disk_bytes : int
+        Disk for what is derived from stored matrices; 0 for none.
     """
 
     data_dir: Path
@@ -43,10 +49,11 @@ class TaskConfig:
     default_deadline: float
     max_deadline: float
     checkpoint_seconds: float = 5.0
+    prepared_disk_bytes: int = 2**32
 
 
-_MOST_ENTRIES = 128
-"""Each opened matrix holds three file descriptors."""
+_MOST_ENTRIES = 64
+"""Each opened matrix holds three file descriptors, and one for each large part that is mapped."""
 
 
 class PreparedCache:
@@ -93,11 +100,50 @@ class WorkerState:
         """The record of jobs, for the few tasks that look into it."""
         return JobTable(open_engine(self.config.database_url))
 
-    def prepared(self, matrix_id: str) -> Prepared:
-        """Return a stored matrix, prepared as far as earlier tasks have needed it."""
+    def prepared(self, matrix_id: str, *, uses: int = 0) -> Prepared:
+        """Return a stored matrix, prepared as far as earlier tasks of all workers have needed it.
+
+        `uses` are added to its count.
+        """
         self.store.get(matrix_id)  # it may have been deleted since it was cached
-        self.store.touch(matrix_id)
-        return self.cache.get(matrix_id, lambda: Prepared(self.store.open(matrix_id)))
+        self.store.touch(matrix_id, uses)
+        self.store.prepared.touch(matrix_id)
+        return self.cache.get(matrix_id, lambda: self._open(matrix_id))
+
+    def _open(self, matrix_id: str) -> Prepared:
+        kept = self.config.prepared_disk_bytes > 0
+        return Prepared(
+            self.store.open(matrix_id), StoredParts(self.store.prepared, matrix_id) if kept else None
+        )
+
+    def keep(self, prepared: Prepared, context: TaskContext) -> None:
+        """Have what was derived from a stored matrix saved for all workers, once the task has answered."""
+        source = prepared.state.parts.source
+        if not isinstance(source, StoredParts):
+            return
+        unsaved = source.unsaved(prepared.state.derived)
+        for part in unsaved:
+            context.afterwards(partial(self._save_part, source.matrix_id, part))
+        if unsaved:
+            context.afterwards(self.trim)
+
+    def _save_part(self, matrix_id: str, part: Derived) -> None:
+        self.save(matrix_id, part.name, part.pack())
+
+    def save(self, matrix_id: str, name: str, snapshot: Snapshot) -> bool:
+        """Store something that belongs to a matrix, as `PreparedStore.save` does, if it is not too large."""
+        if nbytes(snapshot) > self.config.prepared_disk_bytes:
+            return False
+        saved = self.store.prepared.save(matrix_id, name, snapshot)
+        try:
+            self.store.get(matrix_id)
+        except SolverServiceError:  # it was deleted meanwhile, or is damaged
+            self.store.prepared.take_away(matrix_id)()
+        return saved
+
+    def trim(self) -> None:
+        """Keep what is derived from matrices within the disk that there is for it."""
+        self.store.prepared.trim(self.config.prepared_disk_bytes)
 
     def start(self, x0: FloatArray | JobStart | None) -> FloatArray | None:
         """Return the numbers of `x0`, which may name a job.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, RootModel, WithJsonSchema
@@ -16,7 +17,7 @@ WARM_START = OptionSpec(
     name="warm_start",
     kind="string",
     default="none",
-    help="auto: may start from an earlier solution with the same matrix, where one is kept",
+    help="auto: start from earlier such solutions with the same stored matrix, where that is nearer",
     choices=("none", "auto"),
 )
 """The option that exists over HTTP only."""
@@ -102,7 +103,22 @@ def start(value: object) -> Any:
     return None if value is None else float_array(value)
 
 
-def http_options(value: object) -> Options:
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """Options as they come over HTTP.
+
+    Parameters
+    ----------
+    options : Options
+    warm_start : bool
+        Whether to start from earlier solutions, where there are some.
+    """
+
+    options: Options
+    warm_start: bool
+
+
+def http_options(value: object) -> HttpOptions:
     """Read `options`: those of the Python API and `warm_start`; `threads` is 1 unless given."""
     if not isinstance(value, Mapping):
         refuse("invalid_request", "must be an object")
@@ -111,13 +127,14 @@ def http_options(value: object) -> Options:
         if isinstance(item, float) and not math.isfinite(item):
             message = "must be finite"
             raise NonFiniteError(f"option {name[:80]} {message}", errors=[FieldError(name[:80], message)])
-    problem = WARM_START.check(values.pop(WARM_START.name, WARM_START.default))
+    warm_start = values.pop(WARM_START.name, WARM_START.default)
+    problem = WARM_START.check(warm_start)
     if problem is not None:
         raise InvalidInputError(problem, errors=[FieldError(WARM_START.name, problem)])
     for name, default in HTTP_DEFAULTS.items():
         if values.get(name) is None:
             values[name] = default
-    return Options.from_mapping(values)
+    return HttpOptions(Options.from_mapping(values), warm_start == "auto")
 
 
 def options_schema() -> dict[str, Any]:
@@ -205,7 +222,7 @@ def resume_options(value: object) -> Any:
         if name not in RESUMABLE:
             message = f"cannot be changed by resuming; {', '.join(sorted(RESUMABLE))} can"
             refuse("invalid_request", message, f".{name[:80]}")
-    options = http_options(value)
+    options = http_options(value).options
     return {name: getattr(options, name) for name in value}
 
 

@@ -38,7 +38,7 @@ def job_item(job: Job, queue_position: int | None) -> dict[str, Any]:
         "deadline": job.spec.deadline,
         "queue_position": queue_position,
         "matrix": job.spec.matrix_id,
-        "options": job.spec.options,
+        "options": _options(job.spec),
         "resumed_from": job.spec.resumed_from,
         "progress": None if job.progress is None else {key: job.progress.get(key) for key in PROGRESS_KEYS},
         "error": None if job.error is None else {"code": job.error[0], "detail": job.error[1]},
@@ -71,6 +71,8 @@ def digest_of(spec: Spec, b: FloatArray, x0: FloatArray | str | None) -> str:
     asked = [spec.matrix_id, options, spec.priority, spec.deadline, spec.resumed_from, list(b.shape)]
     digest = hashlib.sha256(orjson.dumps(asked))
     digest.update(np.ascontiguousarray(b).data)
+    if spec.warm_start is not None:  # which solutions there are now, is not what the client has asked for
+        digest.update(b"warm_start")
     if isinstance(x0, str):
         digest.update(b"job" + x0.encode("utf-8", "replace"))
     elif x0 is not None:
@@ -82,6 +84,10 @@ def digest_of(spec: Spec, b: FloatArray, x0: FloatArray | str | None) -> str:
 def resume_digest(job_id: str, changes: Mapping[str, Any]) -> str:
     """Hash a request to resume."""
     return hashlib.sha256(orjson.dumps([job_id, dict(sorted(changes.items()))])).hexdigest()
+
+
+def _options(spec: Spec) -> dict[str, Any]:
+    return {**spec.options, **({} if spec.warm_start is None else {"warm_start": "auto"})}
 
 
 def _links(job: Job) -> dict[str, str]:

@@ -62,10 +62,14 @@ class ColumnReply(Diagnostics):
     certificate: CertificateReply | None
 
 
+Shared = Annotated[int, Field(description="how many requests were solved together, this one included")]
+
+
 class ResultReply(ColumnReply):
     """A solution with its diagnostics."""
 
     x: Annotated[Vector | list[Vector], Field(description="n numbers, or n rows of k")]
+    shared: Shared
     columns: list[ColumnReply] | None
 
 
@@ -78,6 +82,7 @@ class ColumnSummary(Diagnostics):
 class ResultSummary(ColumnSummary):
     """A result without the numbers: those of x and of a certificate's y are in the solution."""
 
+    shared: Shared
     columns: list[ColumnSummary] | None
 
 
@@ -170,6 +175,27 @@ class PropertiesReply(Reply):
     row_norm_max: float | None
 
 
+class PartReply(Reply):
+    """Something that was derived from a matrix: norms, a scaled copy, a spectral estimate, an ordering…"""
+
+    name: str
+    bytes: int
+
+
+class PreparedReply(Reply):
+    """What is kept of a matrix so that no worker has to derive it again."""
+
+    format: str
+    bytes: int
+    parts: list[PartReply]
+    tuning: Annotated[
+        str | None,
+        Field(
+            description="what the next solve has for its `parameters.tuning`; null: nothing was learned yet"
+        ),
+    ]
+
+
 class MatrixReply(Reply):
     """A stored matrix."""
 
@@ -179,7 +205,10 @@ class MatrixReply(Reply):
     nnz: int
     bytes: int
     created_at: datetime
+    last_used_at: Annotated[datetime, Field(description="or when it was stored last")]
+    uses: Annotated[int, Field(description="how many solves and jobs have begun with it")]
     properties: PropertiesReply
+    prepared: Annotated[PreparedReply | None, Field(description="null: nothing is kept")]
 
 
 class MatrixPage(Reply):

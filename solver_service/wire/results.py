@@ -31,10 +31,21 @@ _TAIL = ("advice", "minimum_norm", "forecast", "error_estimate")
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Seconds spent before the solve: reading the body (None: not in this call), and waiting for a worker."""
+    """How a request came to be solved.
+
+    Parameters
+    ----------
+    parse : float or None
+        Seconds spent on reading the body; None if not in this call.
+    queue : float
+        Seconds spent on waiting for a worker.
+    shared : int
+        Requests that were solved together, this one included.
+    """
 
     parse: float | None
     queue: float
+    shared: int = 1
 
 
 def encode_json(result: Result, stages: Stages) -> bytes:
@@ -78,7 +89,7 @@ def _document(result: Result, stages: Stages, encode: float) -> dict[str, Any]:
     timings = asdict(result.timings) | {"parse": stages.parse, "queue": stages.queue, "encode": encode}
     timings["total"] += (stages.parse or 0.0) + stages.queue + encode
     columns = None if result.columns is None else [_body(column) for column in result.columns]
-    return {**_body(result), "timings": timings, "columns": columns}
+    return {**_body(result), "timings": timings, "shared": stages.shared, "columns": columns}
 
 
 def _body(result: ColumnResult) -> dict[str, Any]:

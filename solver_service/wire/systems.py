@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from ..errors import FieldError, MalformedJsonError, MalformedMultipartError, PayloadTooLargeError
+from ..methods import require_warm_start
 from ..methods.options import Options
 from ..problems.formats import read_array, read_matrix
 from ..problems.limits import Limits
@@ -27,7 +28,7 @@ from .documents import (
     SystemBody,
     VectorBody,
 )
-from .validation import parse_json, translate
+from .validation import in_options, parse_json, translate
 
 Content: TypeAlias = bytes | Path
 """A body or a part of it: small ones as bytes, large ones as a file."""
@@ -50,15 +51,21 @@ class InputLimits:
 class System:
     """A request to solve. `matrix` is the id of a stored one or the matrix itself; `b` is still unchecked.
 
-    `x0` may name a job whose solution is meant.
+    `x0` may name a job whose solution is meant. `warm_start` asks for a start from earlier solutions.
     """
 
     matrix: str | Matrix
     b: FloatArray
     x0: FloatArray | JobStart | None
     options: Options
+    warm_start: bool
     priority: int
     deadline: float | None
+
+    def __post_init__(self) -> None:
+        if self.warm_start:
+            with in_options():
+                require_warm_start(self.options, start_given=self.x0 is not None)
 
 
 def read_system_content(parts: Mapping[str, Content], limits: InputLimits) -> System:
@@ -76,7 +83,8 @@ def read_system(body: Content, limits: InputLimits) -> System:
         matrix=named.id if isinstance(named, StoredMatrix) else build_matrix(named, limits.problem),
         b=document.b,
         x0=document.x0,
-        options=document.options,
+        options=document.options.options,
+        warm_start=document.options.warm_start,
         priority=document.priority,
         deadline=document.deadline,
     )
@@ -101,7 +109,8 @@ def read_system_parts(parts: Mapping[str, Content], limits: InputLimits) -> Syst
         matrix=_text(parts["matrix_id"]) if "matrix_id" in parts else read_any(parts["matrix"], limits),
         b=_array(parts["b"], limits, "b"),
         x0=_start(parts["x0"], limits) if "x0" in parts else None,
-        options=fields.options,
+        options=fields.options.options,
+        warm_start=fields.options.warm_start,
         priority=fields.priority,
         deadline=fields.deadline,
     )

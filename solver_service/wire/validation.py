@@ -22,7 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_ERRORS = 20
 _MAX_NAME = 80
-_OPTION_NAMES = frozenset(spec.name for spec in OPTIONS)
+_OPTION_NAMES = frozenset(spec.name for spec in OPTIONS) | {"warm_start"}
 _KINDS: dict[str, type[InvalidInputError]] = {
     "finite_number": NonFiniteError,
     **{kind.code: kind for kind in (NonFiniteError, DimensionMismatchError, IndexOutOfRangeError)},

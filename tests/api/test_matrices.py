@@ -172,3 +172,27 @@ def test_content_that_cannot_be_as_asked(client):
     id_ = client.post("/v1/matrices", content=npz(sparse(5))).json()["id"]
     response = client.get(f"/v1/matrices/{id_}/content", headers={"Accept": "text/csv"})
     assert (response.status_code, response.json()["code"]) == (406, "not_acceptable")
+
+
+def test_uses_and_what_is_kept(client, wait_until):
+    """A solve of some hundred milliseconds leaves its dense factor behind."""
+    rng = np.random.default_rng(5)
+    A = random_array((1200, 700), density=0.05, rng=rng, data_sampler=rng.standard_normal)
+    stored = client.post("/v1/matrices", content=npz(A)).json()
+    address = f"/v1/matrices/{stored['id']}"
+    assert (stored["uses"], stored["prepared"]) == (0, None)
+    body = {"matrix": {"id": stored["id"]}, "b": (A @ np.ones(700)).tolist(), "options": {"method": "direct"}}
+    for _ in range(2):
+        assert client.post("/v1/solve", json=body).json()["converged"]
+    wait_until(lambda: client.get(address).json()["prepared"])
+    found = MatrixReply.model_validate_json(client.get(address).content)
+    assert found.uses == 2
+    assert found.last_used_at >= MatrixReply.model_validate(stored).last_used_at
+    assert "gram" in {part.name for part in found.prepared.parts}
+    assert found.prepared.bytes == sum(part.bytes for part in found.prepared.parts) > 8 * 700**2
+    assert found.prepared.format
+    (listed,) = [one for one in client.get("/v1/matrices?limit=500").json()["items"] if one["id"] == found.id]
+    assert (listed["uses"], listed["prepared"]["format"]) == (2, found.prepared.format)
+    client.delete(address)
+    again = client.post("/v1/matrices", content=npz(A)).json()
+    assert (again["uses"], again["prepared"]) == (0, None)

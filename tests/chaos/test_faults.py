@@ -150,7 +150,10 @@ def tell(killer: Killer, ledger: Ledger) -> None:
     states = [("active" if one.end is None else one.end["state"]) for one in records]
     counted = {state: states.count(state) for state in sorted(set(states))}
     again = sum(one.attempts > 1 for one in records)
+    results = [one.end["result"] for one in records if one.end is not None]
+    shared = sum(result is not None and result["shared"] > 1 for result in results)
     print(
-        f"{time.strftime('%X')} kills {killer.count}; jobs {counted}, {again} begun more than once",
+        f"{time.strftime('%X')} kills {killer.count}; jobs {counted}, {again} begun more than once, "
+        f"{shared} ended in a block",
         flush=True,
     )

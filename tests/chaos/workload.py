@@ -76,6 +76,13 @@ def cases(*, patient: bool) -> list[Case]:
         _case(f"small {method}", small, method, 1e-8, long=False)
         for method in ("auto", "kaczmarz", "coordinate_descent", "cgmn", "ssor_cgls", "lsqr", "direct")
     ]
+    # Many jobs of one stored matrix, so that those that wait are run together.
+    common = rod(1500)
+    found += [
+        _case(f"common {method} {rtol:g}", common, method, rtol, long=False, stored=True)
+        for method in ("cgmn", "ssor_cgls")
+        for rtol in (1e-3, 1e-5, 1e-7)
+    ]
     found += [
         _case(f"long {method}", A, method, rtol, long=True, stored=number % 2 == 0)
         for number, (method, A, rtol) in enumerate(long)

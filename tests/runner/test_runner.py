@@ -24,7 +24,7 @@ from solver_service.runner import Feed, Runner, RunnerConfig
 from solver_service.runner.running import Running
 from solver_service.storage import JobFiles
 from solver_service.storage.database import JobTable, migrate, open_engine
-from solver_service.tasks.jobs import Heard, RunAnswer
+from solver_service.tasks.run_jobs import Heard, RunAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -70,13 +70,14 @@ class Pool:
         del lane
         return 1
 
-    def submit(self, task, request, *, lane, deadline, on_report):
-        del task, lane, deadline, on_report
+    def submit_together(self, task, parts, *, lane):
+        del task, lane
         if self.refusals:
             raise self.refusals.pop()
-        call = Call(request)
-        self.calls.put_nowait(call)
-        return call
+        calls = [Call(part.payload) for part in parts]
+        for call in calls:
+            self.calls.put_nowait(call)
+        return calls
 
     async def next(self):
         async with asyncio.timeout(5):
@@ -214,9 +215,9 @@ async def test_what_stops_slowly_is_heard_of_until_it_has_stopped(desk):
 async def test_jobs_that_are_claimed_while_it_closes_are_given_back(desk, monkeypatch):
     claim = JobTable.claim
 
-    def slowly(self, owner, limit):
+    def slowly(self, *arguments):
         self._writer.submit(lambda _: time.sleep(0.3))
-        return claim(self, owner, limit)
+        return claim(self, *arguments)
 
     monkeypatch.setattr(JobTable, "claim", slowly)
     async with desk() as at:
@@ -304,7 +305,8 @@ async def test_what_is_to_be_settled_waits_for_what_is_wanting(desk, monkeypatch
 
 async def test_seconds_stand_still_while_nobody_works():
     spec = Spec(matrix_id="m", shape=(1, 1), nnz=1)
-    running = Running(Job(number=1, id=ID, state=State.RUNNING, spec=spec, created_at=NOW))
+    job = Job(number=1, id=ID, state=State.RUNNING, spec=spec, created_at=NOW)
+    running = Running(job, [job])
     assert running.report().progress is None
     running.hear(Heard(progress={"iterations": 1, "seconds": 5.0}))
     running.rests()

@@ -46,7 +46,7 @@ class House:
 
     def end(self, size=100):
         """Run the next job to its end."""
-        (job,) = self.table.claim("me", 1).result()
+        ((job,),) = self.table.claim("me", 1).result()
         folder = self.files.folder(job.id)
         solution = folder.write_solution(1, np.ones(5), None)
         assert self.table.finish(
@@ -169,7 +169,7 @@ def test_unused_matrices_go_by_age_but_not_those_of_active_jobs(house):
     house.add(used)
     past = (datetime.now(UTC) - timedelta(days=40)).timestamp()
     for id_ in (used, unused):
-        os.utime(house.folder / "matrices" / id_ / "meta.json", (past, past))
+        os.utime(house.folder / "matrices" / id_ / "uses", (past, past))
     house.sweep(matrix_seconds=30 * DAY)
     assert {house.store.get(id_).id for id_ in (used, fresh)} == {used, fresh}
     with pytest.raises(MatrixNotFoundError):
@@ -179,7 +179,7 @@ def test_unused_matrices_go_by_age_but_not_those_of_active_jobs(house):
 def test_using_a_matrix_makes_it_young(house):
     matrix = house.matrix(1)
     past = (datetime.now(UTC) - timedelta(days=40)).timestamp()
-    os.utime(house.folder / "matrices" / matrix / "meta.json", (past, past))
+    os.utime(house.folder / "matrices" / matrix / "uses", (past, past))
     house.store.touch(matrix)
     house.sweep(matrix_seconds=30 * DAY)
     assert house.store.get(matrix).id == matrix
@@ -225,3 +225,15 @@ async def test_a_sweep_goes_no_further_once_it_is_closed(house, anyio_backend):
     await sweeper.close()
     sweeper.sweep()
     assert orphan.exists()
+
+
+def test_what_was_derived_from_matrices_that_are_gone_is_removed(house):
+    kept = house.store.prepared
+    matrix, gone = house.matrix(1), "mat_" + "0" * 32
+    for id_ in (matrix, gone):
+        kept.save(id_, "gram", {"part": 1})
+    house.sweep()
+    assert kept.ids() == [matrix]
+    house.now += timedelta(days=40)
+    house.sweep(matrix_seconds=30 * DAY)
+    assert kept.ids() == []

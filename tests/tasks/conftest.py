@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy.sparse import random_array
 
-from solver_service.engine import TaskContext
+from solver_service.engine import Share, TaskContext
 from solver_service.problems.limits import Limits
 from solver_service.tasks import state
 from solver_service.tasks.matrices import StoreRequest, store_matrix
+from solver_service.tasks.solve import solve
 from solver_service.wire.systems import InputLimits
 
 
@@ -32,6 +33,21 @@ def context():
         return TaskContext(submitted=time.monotonic() - 0.25, **members)
 
     return make
+
+
+@pytest.fixture
+def solve_one():
+    """Solve a request alone; return its reply, or raise what is wrong with it."""
+
+    def ask(context, request):
+        outcomes = []
+        solve([Share(context, request, outcomes.append, outcomes.append)])
+        (outcome,) = outcomes
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return ask
 
 
 @pytest.fixture

@@ -48,4 +48,4 @@ def test_the_cache_is_bounded_in_number_too():
     for k in range(500):
         cache.get(str(k), lambda: Weighty(1))
         cache.trim()
-    assert len(cache) == 128
+    assert len(cache) == 64

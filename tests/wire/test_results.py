@@ -26,6 +26,7 @@ CONTRACT_KEYS = {
     *("x", "status", "converged", "residual_norm", "relative_residual", "target", "method", "reason"),
     *("iterations", "epochs", "row_updates", "parameters", "phases", "history", "timings", "advice"),
     *("minimum_norm", "forecast", "error_estimate", "certificate", "worst_equations", "columns"),
+    "shared",
 }
 STAGES = Stages(parse=0.25, queue=0.5)
 RESULT = Result(
@@ -55,7 +56,7 @@ def document(result):
 def test_exactly_the_keys_of_the_contract():
     assert set(document(RESULT)) == CONTRACT_KEYS
     assert set(ResultReply.model_fields) == CONTRACT_KEYS
-    assert set(ColumnReply.model_fields) == CONTRACT_KEYS - {"x", "columns"}
+    assert set(ColumnReply.model_fields) == CONTRACT_KEYS - {"x", "shared", "columns"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_columns_come_without_x():
     column = ColumnResult(**{name: getattr(RESULT, name) for name in ColumnResult.__dataclass_fields__})
     found = document(replace(RESULT, x=np.arange(6.0).reshape(2, 3)[:, ::2], columns=(column, column)))
     assert found["x"] == [[0.0, 2.0], [3.0, 5.0]]
-    assert [set(entry) for entry in found["columns"]] == [CONTRACT_KEYS - {"x", "columns"}] * 2
+    assert [set(entry) for entry in found["columns"]] == [CONTRACT_KEYS - {"x", "shared", "columns"}] * 2
 
 
 def test_numpy_scalars_are_numbers():

@@ -13,6 +13,7 @@ from solver_service.errors import (
     MalformedJsonError,
     MalformedMatrixError,
     MalformedMultipartError,
+    MethodNotApplicableError,
     NonFiniteError,
     PayloadTooLargeError,
     ResourceLimitError,
@@ -68,7 +69,30 @@ def test_null_threads_mean_one_thread():
 
 
 def test_warm_start_is_an_option_here():
-    assert read(system(options={"warm_start": "auto"})).options == Options(threads=1)
+    assert not read(system()).warm_start
+    assert not read(system(options={"warm_start": "none"}, x0=[0, 0])).warm_start
+    found = read(system(options={"warm_start": "auto"}))
+    assert found.warm_start
+    assert found.options == Options(threads=1)
+    parts = {"matrix_id": b"m", "b": b"[1]", "options": b'{"warm_start": "auto"}'}
+    assert read_system_parts(parts, LIMITS).warm_start
+
+
+@pytest.mark.parametrize("x0", [[0.5, 0.5], [0, 0], {"job": "job_1"}])
+def test_there_is_one_start_only(x0):
+    with pytest.raises(InvalidInputError) as caught:
+        read(system(options={"warm_start": "auto"}, x0=x0))
+    assert type(caught.value) is InvalidInputError
+    assert fields(caught.value) == ["options.warm_start", "x0"]
+    parts = {"matrix_id": b"m", "b": b"[1]", "x0": b"[1]", "options": b'{"warm_start": "auto"}'}
+    with pytest.raises(InvalidInputError, match="x0"):
+        read_system_parts({**parts, "x0": json.dumps(x0).encode()}, LIMITS)
+
+
+def test_the_minimum_norm_is_reached_from_zero():
+    with pytest.raises(MethodNotApplicableError) as caught:
+        read(system(options={"warm_start": "auto", "minimum_norm": True}))
+    assert fields(caught.value) == ["options.warm_start"]
 
 
 @pytest.mark.parametrize(

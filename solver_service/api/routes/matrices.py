@@ -8,9 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from ...errors import FieldError, InvalidInputError, MalformedMultipartError
-from ...storage import MatrixRecord
+from ...methods import Tuning
+from ...storage import FORMAT, MatrixRecord, MatrixStore
+from ...tasks.learning import newest_version
 from ...tasks.matrices import ExportRequest, StoreRequest, export_matrix, store_matrix
-from ...wire.replies import MatrixPage, MatrixReply, PropertiesReply
+from ...wire.replies import MatrixPage, MatrixReply, PartReply, PreparedReply, PropertiesReply
 from ..exchange import Exchange
 from ..negotiation import FILE_TYPES, JSON, MULTIPART, NPZ, OCTETS, accept_of, choose, media_type
 from ..openapi import MATRIX_BODY, READING, WORK, problems
@@ -63,7 +65,7 @@ async def store(
             deadline=services.due(accepted, services.settings.max_deadline),
             stop_on_hang_up=False,
         )
-    document = matrix_reply(stored.record)
+    document = await in_thread(matrix_reply, services.store, stored.record)
     return json_response(
         document, 201 if stored.created else 200, {"Location": f"/v1/matrices/{document.id}"}
     )
@@ -80,10 +82,7 @@ async def list_matrices(
     ] = None,
 ) -> Response:
     """Newest first."""
-    records, following = await in_thread(services_of(request).store.list, limit, cursor)
-    return json_response(
-        MatrixPage(items=[matrix_reply(record) for record in records], next_cursor=following)
-    )
+    return json_response(await in_thread(_page, services_of(request).store, limit, cursor))
 
 
 @router.get(
@@ -91,7 +90,8 @@ async def list_matrices(
 )
 async def show(request: Request, id: str) -> Response:  # noqa: A002  # its name in the path
     """What is known of a matrix."""
-    return json_response(matrix_reply(await in_thread(services_of(request).store.get, id)))
+    store = services_of(request).store
+    return json_response(await in_thread(lambda: matrix_reply(store, store.get(id))))
 
 
 @router.delete(
@@ -132,8 +132,21 @@ async def content(request: Request, id: str) -> Response:  # noqa: A002  # its n
         return await exchange.respond(reply, {"Content-Disposition": f'attachment; filename="{id}.npz"'})
 
 
-def matrix_reply(record: MatrixRecord) -> MatrixReply:
+def _page(store: MatrixStore, limit: int, cursor: str | None) -> MatrixPage:
+    records, following = store.list(limit, cursor)
+    return MatrixPage(items=[matrix_reply(store, record) for record in records], next_cursor=following)
+
+
+def matrix_reply(store: MatrixStore, record: MatrixRecord) -> MatrixReply:
     """Return what is told of a stored matrix."""
+    usage, parts = store.usage_of(record), store.prepared.parts(record.id)
+    version = newest_version(store.prepared, record.id)
+    prepared = PreparedReply(
+        format=FORMAT,
+        bytes=sum(part.bytes for part in parts),
+        parts=[PartReply(name=part.name, bytes=part.bytes) for part in parts],
+        tuning=Tuning(version).label if version else None,
+    )
     return MatrixReply(
         id=record.id,
         name=record.name,
@@ -141,7 +154,10 @@ def matrix_reply(record: MatrixRecord) -> MatrixReply:
         nnz=record.nnz,
         bytes=record.bytes,
         created_at=record.created_at,
+        last_used_at=usage.last_used,
+        uses=usage.uses,
         properties=PropertiesReply(
             **{name: record.properties.get(name) for name in PropertiesReply.model_fields}
         ),
+        prepared=prepared if parts else None,
     )

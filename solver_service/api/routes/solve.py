@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter, Request, Response
 
 from ...tasks.solve import SolveRequest, solve
-from ...wire.deadlines import find_deadline
+from ...wire.glimpse import Glimpse, glimpse
 from ...wire.replies import JobReply, ResultReply
 from ...wire.systems import SYSTEM_PARTS, Content
 from ..exchange import Exchange
@@ -35,8 +35,9 @@ router = APIRouter(prefix="/v1", tags=["solve"])
 async def solve_system(request: Request) -> Response:
     """Solves A x = b and answers with the result, whatever its status; nothing is stored.
 
-    A client that hangs up stops the solve. With `Prefer: respond-async` it becomes a job instead. With
-    `Accept: application/x-npz` the reply is a zip with `x.npy` and `result.json`.
+    A client that hangs up stops the solve. Requests that wait for the same stored matrix are solved together,
+    each as it would be alone; `shared` tells how many they were. With `Prefer: respond-async` it becomes a
+    job instead. With `Accept: application/x-npz` the reply is a zip with `x.npy` and `result.json`.
     """
     accepted = time.monotonic()
     services = services_of(request)
@@ -46,12 +47,19 @@ async def solve_system(request: Request) -> Response:
     kind, boundary = media_type(request.headers, SYSTEM_TYPES)
     async with Exchange(request, services) as exchange:
         parts = await exchange.receive(kind, boundary, SYSTEM_PARTS)
-        deadline = services.due(accepted, await _deadline(parts))
-        task = SolveRequest(parts, accepted, wanted, exchange.reply_path)
-        return await exchange.respond(await exchange.run(solve, task, lane=SOLVE, deadline=deadline))
+        seen = await _glimpse(parts)
+        reply = await exchange.run_shared(
+            solve,
+            SolveRequest(parts, accepted, wanted, exchange.reply_path),
+            lane=SOLVE,
+            key=seen.shareable,
+            deadline=services.due(accepted, seen.deadline),
+            priority=seen.priority,
+        )
+        return await exchange.respond(reply)
 
 
-async def _deadline(parts: Mapping[str, Content]) -> float | None:
+async def _glimpse(parts: Mapping[str, Content]) -> Glimpse:
     if all(isinstance(part, bytes) for part in parts.values()):
-        return find_deadline(parts)
-    return await in_thread(find_deadline, parts)
+        return glimpse(parts)
+    return await in_thread(glimpse, parts)

@@ -12,8 +12,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from ...jobs import Claim, Job, NewJob, Outcome, Report, State
-from . import admission, queries, transitions
+from ...jobs import Claim, Job, NewJob, Outcome, Report, Spec, State
+from . import admission, claims, queries, transitions
 from .connection import for_reading
 from .failures import reading
 from .rows import to_microseconds
@@ -132,13 +132,20 @@ class JobTable:
 
     # ── the life of a job ──
 
-    def claim(self, owner: str, limit: int) -> Future[list[Job]]:
-        """Hand the next jobs to `owner`: by priority, then in the order of acceptance.
+    def claim(
+        self, owner: str, limit: int, room: Callable[[Spec], int] | None = None
+    ) -> Future[list[list[Job]]]:
+        """Hand the next jobs to `owner`, in at most `limit` blocks: by priority, then in order of acceptance.
 
         Before all others come those that were begun, given back, and are to stop or are overdue: they are
         only to be settled.
+
+        With `room` others may join the first job of a block, if more wait than are handed out so: those of
+        the same matrix and priority, as evenly as possible. `room` is asked how many right-hand sides a block
+        may have that a job begins; what gives a job no room for others lets it join none. Those stay alone,
+        too, whose last attempt was lost.
         """
-        return self._change(transitions.claim, owner=owner, limit=limit)
+        return self._change(claims.claim, owner=owner, limit=limit, room=room)
 
     def report(self, reports: Sequence[Report]) -> Future[list[Claim]]:
         """Say that claims are alive, and how far they are; return those that are lost."""

@@ -12,7 +12,7 @@ from ...errors import SolverServiceError
 from .connection import POSTGRESQL, for_writing
 from .failures import translated
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest revision; named here so that a database that is up to date is recognised without Alembic."""
 
 _LOCK: Final = 0x736F6C766572  # of all processes that migrate this database

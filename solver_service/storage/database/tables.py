@@ -66,7 +66,8 @@ Index("ix_jobs_claim", jobs.c.state, jobs.c.priority.desc(), jobs.c.number)
 Index("ix_jobs_begun", jobs.c.state, jobs.c.attempts)
 Index("ix_jobs_state", jobs.c.state, jobs.c.number)
 Index("ix_jobs_heartbeat", jobs.c.state, jobs.c.heartbeat_at)
-Index("ix_jobs_matrix", jobs.c.matrix_id, jobs.c.state)
+# In the order in which jobs are claimed to share a block.
+Index("ix_jobs_matrix", jobs.c.matrix_id, jobs.c.state, jobs.c.priority, jobs.c.number)
 # With the size, so that the sum of all sizes is read from the index alone.
 Index("ix_jobs_finished", jobs.c.finished_at, jobs.c.size)
 

@@ -5,60 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Integer,
-    Row,
-    Select,
-    and_,
-    bindparam,
-    delete,
-    or_,
-    select,
-)
+from sqlalchemy import Connection, Row, delete, select
 
 from ...errors import JobActiveError
 from ...jobs import ENDED, Claim, Job, Outcome, Report, State
-from . import queries, records
-from .rows import DamagedRecordError, to_job, to_known_job
+from . import records
+from .rows import to_known_job
 from .tables import idempotency_keys, jobs
 
 WORKER_LOST: Final = "worker_lost"
-
-
-def _next(condition: ColumnElement[bool]) -> Select[Any]:
-    order = (jobs.c.priority.desc(), jobs.c.number)
-    missing = bindparam("missing", type_=Integer)
-    return select(jobs).where(condition).order_by(*order).limit(missing).with_for_update(skip_locked=True)
-
-
-_NOW: Final = bindparam("now", type_=BigInteger)
-
-# Two queries, each in the order of an index: together they would have to sort the whole queue. Made once: to
-# compose a statement takes longer than to execute it.
-_TO_SETTLE: Final = _next(queries.to_settle(jobs, _NOW))
-_IN_TIME: Final = _next(
-    and_(
-        jobs.c.state == State.QUEUED.value,
-        or_(jobs.c.due_at.is_(None), jobs.c.due_at > _NOW),
-        ~jobs.c.stop_requested,
-    )
-)
-
-
-def claim(connection: Connection, owner: str, limit: int, *, now: int) -> list[Job]:
-    """Hand the next jobs to `owner`: first those that are only to be settled, then by priority."""
-    claimed: list[Job] = []
-    for query in (_TO_SETTLE, _IN_TIME):
-        # Again if some of the rows are damaged: these fail, and the next ones are handed out in their place.
-        while (missing := limit - len(claimed)) > 0:
-            rows = connection.execute(query, {"now": now, "missing": missing}).all()
-            claimed += filter(None, [_claim(connection, row, owner, now) for row in rows])
-            if len(rows) < missing:
-                break
-    return claimed
 
 
 def report(connection: Connection, reports: Sequence[Report], *, now: int) -> list[Claim]:
@@ -153,18 +108,6 @@ def remove(connection: Connection, job_id: str) -> Job:
     connection.execute(delete(idempotency_keys).where(idempotency_keys.c.job_id == job.id))
     connection.execute(delete(jobs).where(jobs.c.number == job.number))
     return job
-
-
-def _claim(connection: Connection, row: Row[Any], owner: str, now: int) -> Job | None:
-    try:
-        to_job(row)
-    except DamagedRecordError:
-        records.fail_damaged(connection, row, now)
-        return None
-    values = {"attempts": row.attempts + 1, "owner": owner, "heartbeat_at": now}
-    if row.started_at is None:
-        values["started_at"] = now
-    return to_job(records.change(connection, row, state=State.RUNNING, **values))
 
 
 def _give_back(

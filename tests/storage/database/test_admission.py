@@ -77,7 +77,7 @@ def test_a_key_names_one_job(table, make, add):
     first = add(key="k")
     again = table.add(make(key="k"), most_queued=0, matrix_exists=lambda: False)
     assert again.result(30) == (first, False)
-    [running] = table.claim("me", 5).result(30)
+    [[running]] = table.claim("me", 5).result(30)
     assert table.add(make(key="k"), most_queued=9, matrix_exists=exists).result(30) == (running, False)
     with pytest.raises(IdempotencyConflictError):
         table.add(make(key="k", digest="other"), most_queued=9, matrix_exists=exists).result(30)

@@ -100,7 +100,7 @@ def test_an_unsound_sqlite_gets_no_wal(without, monkeypatch, tmp_path, caplog):
     spec = Spec(matrix_id="mat_1", shape=(1, 1), nnz=1)
     new = NewJob(id="job_1", spec=spec, size=1, digest="d")
     assert table.add(new, most_queued=1, matrix_exists=lambda: True).result()[1]
-    assert table.claim("me", 1).result()[0].id == "job_1"
+    assert table.claim("me", 1).result()[0][0].id == "job_1"
     table.close()
 
 

@@ -41,7 +41,7 @@ def test_it_fails_when_it_is_claimed_and_the_next_goes_on(
         pytest.skip("that is JSON")
     damaged, sound, next_ = add(), add(), add()
     damage(damaged, document)
-    assert [job.id for job in table.claim("me", 2).result(30)] == [sound.id, next_.id]
+    assert [[job.id] for [job] in table.claim("me", 2).result(30)] == [[sound.id], [next_.id]]
     assert f"record of job {damaged.id} cannot be read" in caplog.text
     assert table.counts()[State.FAILED] == 1
     [light] = table.list(State.FAILED)[0]
@@ -77,7 +77,7 @@ def test_waiting_for_too_long(table, add, damage, clock):
 
 def test_while_it_runs(table, add, damage, clock):
     add(), add()
-    damaged, sound = table.claim("me", 2).result(30)
+    [damaged], [sound] = table.claim("me", 2).result(30)
     damage(damaged, "{")
     reports = [Report(claim=job.claim, progress={"iterations": 1}) for job in (damaged, sound)]
     assert table.report(reports).result(30) == []
@@ -85,7 +85,7 @@ def test_while_it_runs(table, add, damage, clock):
     clock.forward(11)
     assert table.give_back_stalled(10, 9).result(30) == [damaged.id, sound.id]
     damage(damaged, "{")
-    [job] = table.claim("me", 2).result(30)
+    [[job]] = table.claim("me", 2).result(30)
     assert job.id == sound.id
     damage(sound, "{")
     assert table.give_back(job.claim, strike=False, most_strikes=9).result(30).state is State.QUEUED
@@ -93,7 +93,7 @@ def test_while_it_runs(table, add, damage, clock):
 
 def test_an_end_is_noted(table, add, damage):
     add()
-    [job] = table.claim("me", 1).result(30)
+    [[job]] = table.claim("me", 1).result(30)
     damage(job, "{")
     assert table.finish(job.claim, Outcome(state=State.SUCCEEDED, progress={"iterations": 1})).result(30)
     assert table.counts()[State.SUCCEEDED] == 1

@@ -23,7 +23,7 @@ while True:
     assert set(table.known(told)) == set(told)
     assert table.count_queued() >= len(told)
     # And the database is whole: it takes more.
-    assert table.claim("me", 1).result(30)[0].id == told[0]
+    assert table.claim("me", 1).result(30)[0][0].id == told[0]
 
 
 def test_processes_that_claim(start, table, add):
@@ -32,8 +32,8 @@ def test_processes_that_claim(start, table, add):
 table = open_table()
 print("ready", flush=True)
 sys.stdin.readline()
-while jobs := table.claim(arguments[0], 2).result():
-    for job in jobs:
+while blocks := table.claim(arguments[0], 2, lambda spec: 4).result():
+    for job in sum(blocks, []):
         print(job.id, flush=True)
         assert table.finish(job.claim, Outcome(state=State.SUCCEEDED)).result()
 table.close()

@@ -86,7 +86,7 @@ def test_cursors_are_checked(table, cursor):
 
 def test_long_columns_are_not_read_for_lists(table, add, engine):
     add()
-    [job] = table.claim("me", 1).result(30)
+    [[job]] = table.claim("me", 1).result(30)
     table.finish(job.claim, Outcome(state=State.SUCCEEDED, result=b'{"a": 1}', progress={"i": 1})).result(30)
     statements = []
 
@@ -122,7 +122,7 @@ def test_counts(table, add):
     assert table.total_size() == 0
     jobs = [add() for _ in range(5)]
     table.request_stop(jobs[0].id).result(30)
-    [running] = table.claim("me", 1).result(30)
+    [[running]] = table.claim("me", 1).result(30)
     assert table.counts() == {
         State.QUEUED: 3,
         State.RUNNING: 1,

@@ -17,7 +17,7 @@ from solver_service.storage.database import JobTable
 @pytest.fixture
 def claim(table):
     def claim(owner="me", limit=1):
-        return table.claim(owner, limit).result(30)
+        return [job for [job] in table.claim(owner, limit).result(30)]
 
     return claim
 
@@ -293,7 +293,8 @@ def test_a_running_job_cannot_be_removed(table, add, claim):
         table.delete(job.id).result(30)
 
 
-def test_claims_of_many_never_meet(engine, make):
+@pytest.mark.parametrize("room", [None, lambda _: 4], ids=["alone", "in blocks"])
+def test_claims_of_many_never_meet(engine, make, room):
     tables = [JobTable(engine) for _ in range(4)]
     try:
         added = [
@@ -304,8 +305,8 @@ def test_claims_of_many_never_meet(engine, make):
 
         def work(number):
             taken = []
-            while jobs := tables[number % 4].claim(f"owner {number}", 3).result(60):
-                taken += [job.id for job in jobs]
+            while blocks := tables[number % 4].claim(f"owner {number}", 3, room).result(60):
+                taken += [job.id for block in blocks for job in block]
             return taken
 
         with ThreadPoolExecutor(8) as pool:
@@ -326,12 +327,12 @@ def test_stopping_and_ending_race(engine, make):
             job = server.add(make(), most_queued=9, matrix_exists=lambda: True).result(30)[0]
             claimed = workers.claim("me", 1)
             stop = server.request_stop(job.id)
-            stopped, jobs = stop.result(30), claimed.result(30)
+            stopped, blocks = stop.result(30), claimed.result(30)
             if stopped.state is State.CANCELLED:
-                assert jobs == []
+                assert blocks == []
                 continue
             assert stopped.stop_requested
-            finish = workers.finish(jobs[0].claim, Outcome(state=State.SUCCEEDED))
+            finish = workers.finish(blocks[0][0].claim, Outcome(state=State.SUCCEEDED))
             server.request_stop(job.id).result(30)
             assert finish.result(30)
             assert server.get(job.id).state is State.SUCCEEDED
