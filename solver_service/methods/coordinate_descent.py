@@ -155,7 +155,7 @@ class LeastSquares(Sampled):
         least_squares_steps(*self._raw, order, rule.batch, rule.eta, self._z, self._q, self._c)
         return 0.0
 
-    def _momentum_steps(self, chunk: int, order: Order) -> float:  # noqa: ARG002
+    def _momentum_steps(self, chunk: int, order: Order) -> float:  # noqa: ARG002  # there is one chunk
         rule = self.rule
         least_squares_momentum_steps(
             *self._raw,
@@ -174,7 +174,7 @@ class LeastSquares(Sampled):
         )
         return 0.0
 
-    def _gradient(self, chunk: int, order: Order, thread: int) -> float:  # noqa: ARG002
+    def _gradient(self, chunk: int, order: Order, thread: int) -> float:  # noqa: ARG002  # there is one chunk
         least_squares_gradient(*self._raw, order, self._qy, self._gz[thread], self._gq[thread])
         return 0.0
 
