@@ -112,6 +112,7 @@ class Monitor:
         self.best_x: FloatArray = x0
         self.best_norm = self._b_norm
         self.trail = Trail(self.best_norm)
+        self._r = np.empty_like(b)
         self.deadline = deadline
         self.should_stop = should_stop
         self._callback = callback
@@ -134,7 +135,7 @@ class Monitor:
         other = copy(self)
         other.max_epochs -= 0.5 * self.remaining_epochs
         other.best_x, other.best_norm = np.zeros_like(self.best_x), self._b_norm
-        other.trail = Trail(self._b_norm)
+        other.trail, other._r = Trail(self._b_norm), np.empty_like(self._r)
         other._callback, other._keeper, other._history = None, None, History()
         return other
 
@@ -360,7 +361,7 @@ class Monitor:
         self._judge(x, self._residual_norm(x, lambda: None))
 
     def _residual_norm(self, x: FloatArray, tick: Callable[[], None]) -> float:
-        norm: float = perform(ResidualNorm(self._A, self._b, x, self._parts, tick))
+        norm: float = perform(ResidualNorm(self._A, self._b, x, self._parts, self._r, tick))
         return norm
 
     def _judge(self, x: FloatArray, norm: float) -> None:

@@ -41,6 +41,8 @@ class ResidualNorm(Request):
     x : ndarray, (n,)
     pieces : list of list of (int, int)
         Ranges of rows for each thread, of some milliseconds each.
+    room : ndarray, (m,)
+        For the residual, if it is found alone: fresh memory would cost as much as the pass.
     tick : callable
     """
 
@@ -53,15 +55,16 @@ class ResidualNorm(Request):
         b: FloatArray,
         x: FloatArray,
         pieces: list[list[tuple[int, int]]],
+        room: FloatArray,
         tick: Callable[[], None],
     ) -> None:
-        self._A, self._b, self._x, self._pieces = A, b, x, pieces
+        self._A, self._b, self._x, self._pieces, self._room = A, b, x, pieces, room
         self.tick = tick
         self.key = (type(self), id(A.data)) if len(pieces) == 1 else None
 
     def alone(self) -> float:
         """By all threads."""
-        r = np.empty_like(self._b)
+        r = self._room
 
         def part(number: int) -> float:
             for place, (start, stop) in enumerate(self._pieces[number]):
