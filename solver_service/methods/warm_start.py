@@ -100,8 +100,7 @@ class Solutions:
             pair = image / size, x / size
         if not (size > 0.0 and all(np.isfinite(part).all() for part in pair)):
             return self
-        basis, _ = _orthonormal(self.images)
-        if np.linalg.norm(pair[0] - basis @ (basis.T @ pair[0])) < _NEW:
+        if norm(pair[0] - self.images @ _combination(self.images, pair[0])) < _NEW:
             return self
         images = np.column_stack([pair[0], self.images[:, : _MOST - 1]])
         solutions = np.column_stack([pair[1], self.solutions[:, : _MOST - 1]])
@@ -112,7 +111,6 @@ class Solutions:
 
         For each column x0 = X c, where c has the least ‖b − (A X) c‖. It is the true residual that counts.
         """
-        basis, coefficients = _orthonormal(self.images)
         k, n = 1 if b.ndim == 1 else b.shape[1], len(self.solutions)
         x0, residuals = np.zeros((n, k)), [1.0] * k
         for place, right in enumerate(np.atleast_2d(b.T)):
@@ -120,7 +118,7 @@ class Solutions:
             if size == 0.0:
                 continue
             with np.errstate(all="ignore"):
-                x = (self.solutions @ (coefficients @ (basis.T @ (right / size)))) * size
+                x = (self.solutions @ _combination(self.images, right / size)) * size
                 residual = norm(right - matrix.csr @ x) / size
             if np.isfinite(x).all() and residual <= _WORTHWHILE:
                 x0[:, place], residuals[place] = x, residual
@@ -159,21 +157,6 @@ class Solutions:
         raise InvalidInputError("these are no solutions with this matrix")
 
 
-def _orthonormal(images: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Q with orthonormal columns or zero ones, and C with Q = images·C: Gram–Schmidt, twice, in their order.
-
-    What is nearly a combination of those before it gives columns of zeros.
-    """
-    m, p = images.shape
-    Q, C = np.zeros((m, p)), np.zeros((p, p))
-    for j in range(p):
-        q, c = images[:, j].copy(), np.zeros(p)
-        c[j] = 1.0
-        for _ in range(2):
-            h = Q.T @ q
-            q -= Q @ h
-            c -= C @ h
-        size = float(np.linalg.norm(q))
-        if size >= _NEW:
-            Q[:, j], C[:, j] = q / size, c / size
-    return Q, C
+def _combination(images: FloatArray, b: FloatArray) -> FloatArray:
+    """The c of least ‖b − images·c‖, without directions in which the images are nearly dependent."""
+    return np.asarray(np.linalg.lstsq(images, b, rcond=_NEW)[0], dtype=np.float64)
